@@ -1,0 +1,124 @@
+//! Facts other than samples and requests. Every one is an event in the log, named in the past
+//! tense or by what it is (`Gap`).
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::metric::Component;
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened, in microseconds since 1970 UTC.
+    pub ts_us: i64,
+    /// What happened.
+    pub name: EventName,
+    /// What it happened to.
+    pub component: Component,
+    /// The thing it is about: a stream, a file, a finding.
+    pub subject: String,
+    /// One sentence for a person.
+    pub message: String,
+    /// Facts for programs, by key.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// What happened. Names that this version does not know are kept as they are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventName {
+    /// A collector began a new incarnation.
+    CollectorStarted,
+    /// A collector stopped in order.
+    CollectorStopped,
+    /// Seconds without samples, with the reason.
+    Gap,
+    /// The wall clock jumped.
+    ClockStepped,
+    /// A component cannot be observed, wholly or in part.
+    ComponentFailed,
+    /// A component can be observed again.
+    ComponentRecovered,
+    /// Blocks were dropped because the disk budget or the disk was full.
+    BlocksDropped,
+    /// A stream began.
+    StreamOpened,
+    /// A stream ended; nothing more will follow.
+    StreamClosed,
+    /// Two different blocks bear one stream and sequence.
+    StreamConflict,
+    /// Blocks of a stream are missing.
+    SequenceGap,
+    /// A record could not be decoded and was set aside.
+    DeadLettered,
+    /// A sink took its lease.
+    SinkStarted,
+    /// A sink stopped in order.
+    SinkStopped,
+    /// A baseline was computed and kept.
+    BaselineTaken,
+    /// A person or a tool marked this time.
+    Marked,
+    /// A name of a newer version.
+    Other(String),
+}
+
+impl EventName {
+    /// Every known name.
+    pub const KNOWN: [Self; 16] = [
+        Self::CollectorStarted,
+        Self::CollectorStopped,
+        Self::Gap,
+        Self::ClockStepped,
+        Self::ComponentFailed,
+        Self::ComponentRecovered,
+        Self::BlocksDropped,
+        Self::StreamOpened,
+        Self::StreamClosed,
+        Self::StreamConflict,
+        Self::SequenceGap,
+        Self::DeadLettered,
+        Self::SinkStarted,
+        Self::SinkStopped,
+        Self::BaselineTaken,
+        Self::Marked,
+    ];
+
+    /// The name in tables and on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::CollectorStarted => "CollectorStarted",
+            Self::CollectorStopped => "CollectorStopped",
+            Self::Gap => "Gap",
+            Self::ClockStepped => "ClockStepped",
+            Self::ComponentFailed => "ComponentFailed",
+            Self::ComponentRecovered => "ComponentRecovered",
+            Self::BlocksDropped => "BlocksDropped",
+            Self::StreamOpened => "StreamOpened",
+            Self::StreamClosed => "StreamClosed",
+            Self::StreamConflict => "StreamConflict",
+            Self::SequenceGap => "SequenceGap",
+            Self::DeadLettered => "DeadLettered",
+            Self::SinkStarted => "SinkStarted",
+            Self::SinkStopped => "SinkStopped",
+            Self::BaselineTaken => "BaselineTaken",
+            Self::Marked => "Marked",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for EventName {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let known = Self::KNOWN.into_iter().find(|name| name.as_str() == text);
+        Ok(known.unwrap_or_else(|| Self::Other(text.to_owned())))
+    }
+}

@@ -1,0 +1,229 @@
+//! Decoded blocks as Arrow record batches, one per UTC day.
+//!
+//! The same builder serves the sink's files and the analyzer's fresh tail, so that a row looks the
+//! same on both sides of a commit.
+
+mod columns;
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use driftline_schemas::{Body, Envelope, Event, Labels, MetricRef, RequestBatch, SampleBatch};
+
+use self::columns::{Dictionary, EventColumns, RequestColumns, SampleColumns};
+use crate::table::TableName;
+
+const US_PER_DAY: i64 = 86_400_000_000;
+/// Days that one batch may spread over before it has to be written: a clock that jumps about must
+/// not open a file for every block.
+pub const MAX_DAYS_PER_BATCH: usize = 64;
+
+/// A UTC day, in days since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(i64);
+
+impl Day {
+    /// The day of a time in microseconds since 1970 UTC.
+    pub fn of(ts_us: i64) -> Self {
+        Self(ts_us.div_euclid(US_PER_DAY))
+    }
+
+    /// First microsecond of the next day.
+    fn end_us(self) -> i64 {
+        (self.0 + 1).saturating_mul(US_PER_DAY)
+    }
+
+    /// `yyyy-mm-dd`. Microseconds in an `i64` reach past the years that a date can hold: those
+    /// days are written as the nearest that it can.
+    pub fn to_date(self) -> String {
+        let last = chrono::NaiveDate::from_ymd_opt(9999, 12, 31);
+        let epoch = chrono::NaiveDate::default();
+        let date = epoch.checked_add_signed(chrono::TimeDelta::days(self.0));
+        let date = match date {
+            Some(date) if Some(date) <= last && date >= first_date() => date,
+            _ if self.0 < 0 => first_date(),
+            _ => last.unwrap_or_default(),
+        };
+        date.format("%Y-%m-%d").to_string()
+    }
+}
+
+fn first_date() -> chrono::NaiveDate {
+    chrono::NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default()
+}
+
+/// Gathers the rows of one table.
+pub struct BatchBuilder {
+    table: TableName,
+    shared: Shared,
+    samples: BTreeMap<Day, SampleColumns>,
+    requests: BTreeMap<Day, RequestColumns>,
+    events: BTreeMap<Day, EventColumns>,
+    rows: usize,
+}
+
+/// Dictionaries that the days of a batch have in common.
+#[derive(Default)]
+struct Shared {
+    component: Dictionary,
+    host: Dictionary,
+    metric: Dictionary,
+    labels: Dictionary,
+    stream: Dictionary,
+    name: Dictionary,
+    run: Dictionary,
+    endpoint: Dictionary,
+    error: Dictionary,
+}
+
+impl BatchBuilder {
+    /// An empty batch of a table that blocks go to.
+    pub fn new(table: TableName) -> Self {
+        Self {
+            table,
+            shared: Shared::default(),
+            samples: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            events: BTreeMap::new(),
+            rows: 0,
+        }
+    }
+
+    /// Number of rows gathered.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of days that the rows spread over.
+    pub fn days(&self) -> usize {
+        self.samples.len() + self.requests.len() + self.events.len()
+    }
+
+    /// Adds the rows of one block.
+    pub fn push(&mut self, envelope: &Envelope, body: &Body) {
+        let host = self.shared.host.key(&envelope.host);
+        let stream = self.shared.stream.key(&envelope.stream.to_string());
+        // Sequences start at 0 and count blocks: they stay below 2^63.
+        let origin = Origin {
+            host,
+            stream,
+            seq: envelope.seq as i64,
+        };
+        self.rows += body.rows();
+        match body {
+            Body::Samples(batch) => self.push_samples(origin, batch),
+            Body::Requests(batch) => self.push_requests(origin, batch),
+            Body::Events(events) => self.push_events(origin, events),
+        }
+    }
+
+    fn push_samples(&mut self, origin: Origin, batch: &SampleBatch) {
+        for run in batch.samples.chunk_by(|a, b| a.series == b.series) {
+            let series = &batch.series[run[0].series as usize];
+            let (component, metric) = metric_names(&series.metric);
+            let keys = SeriesKeys {
+                component: self.shared.component.key(&component),
+                metric: self.shared.metric.key(&metric),
+                labels: self.shared.labels.key(series.labels.as_str()),
+            };
+            let mut rest = run;
+            while let Some(first) = rest.first() {
+                let day = Day::of(first.ts_us);
+                let columns = self.samples.entry(day).or_default();
+                let same_day = rest.partition_point(|sample| {
+                    sample.ts_us >= first.ts_us && sample.ts_us < day.end_us()
+                });
+                let (now, later) = rest.split_at(same_day.max(1));
+                columns.extend(origin, keys, now);
+                rest = later;
+            }
+        }
+    }
+
+    fn push_requests(&mut self, origin: Origin, batch: &RequestBatch) {
+        let run = self.shared.run.key(&batch.run);
+        let none = self.shared.error.key("");
+        let keys = |dictionary: &mut Dictionary, texts: &[String]| -> Vec<i32> {
+            texts.iter().map(|text| dictionary.key(text)).collect()
+        };
+        let endpoints = keys(&mut self.shared.endpoint, &batch.endpoints);
+        let errors = keys(&mut self.shared.error, &batch.errors);
+        for request in &batch.requests {
+            let columns = self
+                .requests
+                .entry(Day::of(request.intended_us))
+                .or_default();
+            let error = match request.error {
+                0 => none,
+                at => errors[at as usize - 1],
+            };
+            let endpoint = endpoints[request.endpoint as usize];
+            columns.push(origin, run, batch.worker, endpoint, error, request);
+        }
+    }
+
+    fn push_events(&mut self, origin: Origin, events: &[Event]) {
+        for event in events {
+            let name = self.shared.name.key(event.name.as_str());
+            let component = self.shared.component.key(event.component.as_str());
+            let pairs: Vec<(&str, &str)> = event
+                .attributes
+                .iter()
+                .map(|(key, value)| (&**key, &**value))
+                .collect();
+            let attributes = Labels::new(&pairs);
+            let columns = self.events.entry(Day::of(event.ts_us)).or_default();
+            columns.push(origin, name, component, event, attributes.as_str());
+        }
+    }
+
+    /// The rows, one batch per day, and an empty builder again.
+    pub fn finish(&mut self) -> Result<Vec<(Day, RecordBatch)>, ArrowError> {
+        let full = std::mem::replace(self, Self::new(self.table));
+        let shared = full.shared;
+        let samples = full
+            .samples
+            .into_iter()
+            .map(|(day, columns)| (day, columns.finish(&shared)));
+        let requests = full
+            .requests
+            .into_iter()
+            .map(|(day, columns)| (day, columns.finish(&shared)));
+        let events = full
+            .events
+            .into_iter()
+            .map(|(day, columns)| (day, columns.finish(&shared)));
+        samples
+            .chain(requests)
+            .chain(events)
+            .map(|(day, batch)| batch.map(|batch| (day, batch)))
+            .collect()
+    }
+}
+
+/// Component and name of a metric as they stand in tables. A frozen id that a newer version gave
+/// out keeps its number, so that nothing is lost.
+pub(crate) fn metric_names(metric: &MetricRef) -> (String, String) {
+    match (metric.view(), metric) {
+        (Some(view), _) => (view.component.as_str().to_owned(), view.name.to_owned()),
+        (None, MetricRef::Known(id)) => ("unknown".to_owned(), format!("unknown.{id}")),
+        (None, MetricRef::Custom(def)) => (def.component.as_str().to_owned(), def.name.clone()),
+    }
+}
+
+/// Where the rows of a block come from.
+#[derive(Clone, Copy)]
+struct Origin {
+    host: i32,
+    stream: i32,
+    seq: i64,
+}
+
+/// A series in the dictionaries of the batch.
+#[derive(Clone, Copy)]
+struct SeriesKeys {
+    component: i32,
+    metric: i32,
+    labels: i32,
+}
