@@ -208,9 +208,10 @@ fn sync_parent(path: &FsPath) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-/// The store as the Delta library wants it.
-pub(crate) fn shared(root: &FsPath) -> Result<Arc<dyn ObjectStore>> {
-    Ok(Arc::new(DurableStore::new(root)?))
+/// The store as the Delta library wants it: of the whole file system, since the library itself
+/// puts a table's path before every name.
+pub(crate) fn whole() -> Result<Arc<dyn ObjectStore>> {
+    Ok(Arc::new(DurableStore::new(FsPath::new("/"))?))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use driftline_schemas::Kind;
 use url::Url;
 
 pub use self::create::arrow_schema;
-pub use self::snapshot::{At, DataFile, Snapshot, snapshot};
+pub use self::snapshot::{At, DataFile, Snapshot, position, snapshot};
 use crate::durable_store;
 use crate::watermark::WatermarkError;
 
@@ -325,7 +325,7 @@ fn log_store(root: &Path) -> Result<LogStoreRef, TableError> {
         reason: reason.to_owned(),
     };
     let url = Url::from_directory_path(&absolute).map_err(|()| foreign("its path is not a URL"))?;
-    let store = durable_store::shared(&absolute)
+    let store = durable_store::whole()
         .map_err(|source| delta_error("open", root, DeltaTableError::from(source)))?;
     logstore_with(store, &url, StorageConfig::default())
         .map_err(|source| delta_error("open", root, source))

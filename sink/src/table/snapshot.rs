@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use deltalake_core::DeltaTable;
 use deltalake_core::table::state::DeltaTableState;
+use driftline_eventlog::SourceId;
 use driftline_schemas::arrow::PARTITION_COLUMN;
 
 use super::{Table, TableError, TableName, delta_error};
+use crate::lane::Lane;
 use crate::watermark::{self, SPOOL_APP, WatermarkError, Watermarks};
 
 /// Attempts to read a snapshot whose watermark file a maintenance run may be pruning.
@@ -84,6 +86,14 @@ pub async fn snapshot(
             }
             result => return result.map(Some),
         }
+    }
+}
+
+/// The offset that a table expects next of a source; 0 where it has none of it.
+pub async fn position(data: &Path, table: TableName, source: &SourceId) -> Result<u64, TableError> {
+    match Table::open(data, table, None).await? {
+        Some(table) => Ok(Lane::load(&table, source).await?.next(source)),
+        None => Ok(0),
     }
 }
 

@@ -1,0 +1,321 @@
+//! The SQL engine: one DataFusion session over the tables, their views and functions, bounded in
+//! memory and time, that reads and never writes.
+//!
+//! Printing results is left to the binary; what the tables hold is [`crate::lake`]'s.
+
+mod error;
+mod files;
+mod statement;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ParamValues;
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::Optimizer;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use driftline_sink::table::TableName;
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+pub use self::error::EngineError;
+use crate::functions;
+use crate::lake::provider::LakeTable;
+use crate::lake::{DEFAULT_TAIL_MAX_ROWS, Lake, LakeOptions};
+use crate::rule::{self, Binding, Rule, RuleKind};
+
+/// The catalog and the schema in which everything stands.
+const CATALOG: &str = "driftline";
+const SCHEMA: &str = "public";
+/// The table `series` as it is stored: where two sinks saw a new series at once it stands twice.
+const SERIES_ROWS: &str = "series_rows";
+/// What the binary adds to the stored tables before any file of `queries/`.
+const BASE_VIEWS: [(&str, &str); 2] = [
+    (
+        "series",
+        "SELECT component, host, metric, labels, min(unit) AS unit, min(kind) AS kind, \
+         min(category) AS category, min(better) AS better, min(ts) AS first_seen \
+         FROM series_rows GROUP BY component, host, metric, labels",
+    ),
+    (
+        "metrics",
+        "SELECT component, metric, min(unit) AS unit, min(kind) AS kind, \
+         min(category) AS category, min(better) AS better \
+         FROM series_rows GROUP BY component, metric",
+    ),
+];
+/// Consumers of memory that an error about too little of it names.
+const CONSUMERS_NAMED: usize = 3;
+
+/// The engine's bounds: the section `query` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Bytes of memory that queries may use; beyond it they spill to disk.
+    pub memory_bytes: usize,
+    /// Where they spill to; the system's directory for temporary files where it is not given.
+    pub spill_dir: Option<PathBuf>,
+    /// Bytes that they may spill.
+    pub spill_bytes: u64,
+    /// Partitions that work is shared among; 0 for the number of processors.
+    pub partitions: usize,
+    /// Rows of the log that are read beside the tables at most.
+    pub tail_max_rows: usize,
+    /// Seconds after which a query is given up.
+    pub timeout_s: u64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 2 << 30,
+            spill_dir: None,
+            spill_bytes: 16 << 30,
+            partitions: 0,
+            tail_max_rows: DEFAULT_TAIL_MAX_ROWS,
+            timeout_s: 300,
+        }
+    }
+}
+
+/// The part of a partition's memory that a sort keeps for merging what it has spilled.
+const SORT_SHARE: usize = 8;
+
+/// What a query is run with.
+#[derive(Debug, Clone, Default)]
+pub struct QueryOptions {
+    /// Values of the parameters `$name` in the SQL.
+    pub parameters: Vec<Binding>,
+    /// Another time limit than the configured one.
+    pub timeout: Option<Duration>,
+}
+
+/// A result, whole.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its rows.
+    pub batches: Vec<RecordBatch>,
+}
+
+/// A session over the tables at one version.
+pub struct Engine {
+    context: SessionContext,
+    lake: Lake,
+    timeout: Duration,
+    memory_bytes: usize,
+}
+
+impl Engine {
+    /// A session over a data directory, which need not hold anything yet.
+    pub async fn open(
+        data: &Path,
+        config: &EngineConfig,
+        options: &LakeOptions,
+    ) -> Result<Self, EngineError> {
+        let options = LakeOptions {
+            tail_max_rows: config.tail_max_rows,
+            ..options.clone()
+        };
+        Self::over(Lake::open(data, &options).await?, config).await
+    }
+
+    /// A session over tables that are read already.
+    pub async fn over(lake: Lake, config: &EngineConfig) -> Result<Self, EngineError> {
+        let context = context(config)?;
+        functions::register(&context);
+        for table in TableName::ALL {
+            let name = match table {
+                TableName::Series => SERIES_ROWS,
+                name => name.as_str(),
+            };
+            context.register_table(name, Arc::new(LakeTable::new(&lake.contents(table))?))?;
+        }
+        let engine = Self {
+            context,
+            lake,
+            timeout: Duration::from_secs(config.timeout_s),
+            memory_bytes: config.memory_bytes,
+        };
+        for (name, sql) in BASE_VIEWS {
+            engine.add_view(name, sql).await?;
+        }
+        for rule in rule::built_in()? {
+            if rule.kind == RuleKind::View {
+                engine.add_view(&rule.id, &rule.sql).await?;
+            }
+        }
+        Ok(engine)
+    }
+
+    /// The tables.
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Makes Parquet files a table: a file, a directory, or a pattern with `*`.
+    pub async fn add_files(&self, name: &str, place: &str) -> Result<(), EngineError> {
+        files::register(&self.context, name, place).await
+    }
+
+    /// Runs a query. Its rows come as they are found, until the time is up.
+    pub async fn query(
+        &self,
+        sql: &str,
+        options: &QueryOptions,
+    ) -> Result<SendableRecordBatchStream, EngineError> {
+        let limit = options.timeout.unwrap_or(self.timeout);
+        let deadline = Instant::now() + limit;
+        let started = timeout_at(deadline, self.start(sql, options)).await;
+        let inner = started.map_err(|_| EngineError::Timeout {
+            seconds: limit.as_secs(),
+        })??;
+        let schema = inner.schema();
+        let rows = futures::stream::try_unfold(inner, move |mut inner| async move {
+            match timeout_at(deadline, inner.next()).await {
+                Ok(Some(batch)) => Ok(Some((batch?, inner))),
+                Ok(None) => Ok(None),
+                Err(_) => Err(error::timed_out(limit.as_secs())),
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+
+    /// Runs a query and gathers its rows.
+    pub async fn collect(&self, sql: &str, options: &QueryOptions) -> Result<Rows, EngineError> {
+        let rows = self.query(sql, options).await?;
+        let schema = rows.schema();
+        let batches = rows
+            .try_collect()
+            .await
+            .map_err(|error| self.explain(error))?;
+        Ok(Rows { schema, batches })
+    }
+
+    /// Runs a query file with these parameters.
+    pub async fn collect_rule(&self, rule: &Rule, given: &[Binding]) -> Result<Rows, EngineError> {
+        let options = QueryOptions {
+            parameters: rule.bind(given)?,
+            timeout: None,
+        };
+        self.collect(&rule.sql, &options).await
+    }
+
+    /// What DataFusion says, in words for whoever asked. For errors from a stream of rows.
+    pub fn explain(&self, error: DataFusionError) -> EngineError {
+        error::explain(error, self.memory_bytes, &self.table_names())
+    }
+
+    async fn start(
+        &self,
+        sql: &str,
+        options: &QueryOptions,
+    ) -> Result<SendableRecordBatchStream, EngineError> {
+        let explain = |error| self.explain(error);
+        let state = self.context.state();
+        let statement = statement::parse(sql)?;
+        let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+        statement::check(&plan)?;
+        let plan = if options.parameters.is_empty() {
+            plan
+        } else {
+            let values = options
+                .parameters
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.clone()));
+            let values: Vec<_> = values.collect();
+            plan.with_param_values(ParamValues::from(values))
+                .map_err(explain)?
+        };
+        let frame = self
+            .context
+            .execute_logical_plan(plan)
+            .await
+            .map_err(explain)?;
+        frame.execute_stream().await.map_err(explain)
+    }
+
+    async fn add_view(&self, name: &str, sql: &str) -> Result<(), EngineError> {
+        let plan = self.context.state().create_logical_plan(sql).await?;
+        let view = ViewTable::new(plan, Some(sql.to_owned()));
+        self.context.register_table(name, Arc::new(view))?;
+        Ok(())
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        let schema = self
+            .context
+            .catalog(CATALOG)
+            .and_then(|catalog| catalog.schema(SCHEMA));
+        let mut names = schema
+            .map(|schema| schema.table_names())
+            .unwrap_or_default();
+        names.sort();
+        names
+    }
+}
+
+fn context(config: &EngineConfig) -> Result<SessionContext, EngineError> {
+    let consumers =
+        std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
+    let memory = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), consumers);
+    let mode = match &config.spill_dir {
+        Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default()
+        .with_mode(mode)
+        .with_max_temp_directory_size(config.spill_bytes);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(memory))
+        .with_disk_manager_builder(disk)
+        .build_arc()?;
+    let mut session = SessionConfig::new()
+        .with_information_schema(true)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA);
+    if config.partitions > 0 {
+        session = session.with_target_partitions(config.partitions);
+    }
+    let share = config.memory_bytes / session.target_partitions().max(1) / SORT_SHARE;
+    let options = session.options_mut();
+    let reserved = &mut options.execution.sort_spill_reservation_bytes;
+    *reserved = share.min(*reserved);
+    options.execution.time_zone = Some("+00:00".to_owned());
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    let state = SessionStateBuilder::new()
+        .with_config(session)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_optimizer_rules(optimizer_rules())
+        .build();
+    Ok(SessionContext::new_with_state(state))
+}
+
+/// DataFusion's rules with ours before filters are pushed down, so that what ours adds is.
+fn optimizer_rules() -> Vec<Arc<dyn datafusion::optimizer::OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let place = rules
+        .iter()
+        .position(|rule| rule.name() == "push_down_filter")
+        .unwrap_or(rules.len());
+    rules.insert(place, functions::optimizer_rule());
+    rules
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod view_tests;

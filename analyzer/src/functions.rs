@@ -1,0 +1,68 @@
+//! What Driftline adds to SQL: functions over labels, counters and samples of numbers.
+//!
+//! The statistics themselves are pure and stand in [`crate::stats`]; here they meet Arrow arrays.
+
+mod counter_rate;
+mod label;
+mod lists;
+mod lookback;
+mod shift;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Float64Type};
+use datafusion::common::{Result, plan_err};
+use datafusion::logical_expr::{ScalarUDF, WindowUDF};
+use datafusion::optimizer::OptimizerRule;
+use datafusion::prelude::SessionContext;
+
+/// The optimizer rule that lets bounds on time through to the samples below a counter's rate.
+pub(crate) fn optimizer_rule() -> Arc<dyn OptimizerRule + Send + Sync> {
+    Arc::new(lookback::PushBoundsThroughRates)
+}
+
+/// Registers every function.
+pub(crate) fn register(context: &SessionContext) {
+    context.register_udf(ScalarUDF::from(label::Label::new()));
+    for function in lists::all() {
+        context.register_udf(ScalarUDF::from(function));
+    }
+    context.register_udf(ScalarUDF::from(shift::ShiftFunction::new()));
+    context.register_udwf(WindowUDF::from(counter_rate::CounterRate::new()));
+}
+
+/// The type that lists of numbers are brought to.
+fn float_list() -> DataType {
+    DataType::new_list(DataType::Float64, true)
+}
+
+/// The type to cast a list argument to, where it is a list of numbers at all.
+fn coerce_list(function: &str, argument: &DataType) -> Result<DataType> {
+    let item = match argument {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            item.data_type()
+        }
+        DataType::Null => return Ok(float_list()),
+        other => {
+            return plan_err!(
+                "{function} takes a list of numbers, not {other}; gather one with array_agg(value order by ts)"
+            );
+        }
+    };
+    if item.is_numeric() || item.is_null() {
+        return Ok(float_list());
+    }
+    plan_err!("{function} takes a list of numbers, not of {item}")
+}
+
+/// The finite numbers of one row's list, in their order; `None` where the list is null.
+fn numbers(lists: &ArrayRef, row: usize) -> Option<Vec<f64>> {
+    let lists = lists.as_list::<i32>();
+    if lists.is_null(row) {
+        return None;
+    }
+    let values = lists.value(row);
+    let values = values.as_primitive::<Float64Type>();
+    Some(crate::stats::finite(values.iter().flatten()))
+}

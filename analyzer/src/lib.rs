@@ -1,0 +1,24 @@
+//! Driftline's analyzer: SQL over the tables and the fresh tail of the log, robust statistics,
+//! baselines and comparisons.
+//!
+//! It reads what the sink has written and never writes tables. Rules for the judgement stand as SQL
+//! in `queries/`; printing is left to the binary.
+
+pub mod analyze;
+pub mod baseline;
+mod columns;
+pub mod compare;
+pub mod engine;
+mod functions;
+pub mod lake;
+pub mod rule;
+pub mod stats;
+#[cfg(test)]
+mod testing;
+
+pub use analyze::{AnalysisRow, Usual, analyze};
+pub use baseline::{Baseline, BaselineError, SeriesBaseline};
+pub use compare::{CompareOptions, SeriesShift, Verdict, Window, compare};
+pub use driftline_sink::table::At;
+pub use engine::{Engine, EngineConfig, EngineError, QueryOptions, Rows};
+pub use lake::{Lake, LakeError, LakeOptions, Tail};

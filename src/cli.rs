@@ -1,0 +1,248 @@
+//! Commands and their options, with help texts that begin with what a user wants to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use driftline_collector::config::duration;
+use driftline_eventlog::kafka::{KafkaConfig, create_topics};
+
+use crate::config::Config;
+use crate::exit::Outcome;
+use crate::query::{Format, QueryArgs, SqlArgs};
+use crate::{analysis, demo, query, roles, up};
+
+/// What long-running roles tell: our own notices, and only warnings of libraries.
+const TOLD_BY_ROLES: &str =
+    "warn,driftline=info,driftline_collector=info,driftline_eventlog=info,driftline_sink=info";
+
+/// Driftline: this host's metrics every second, through an event log, into SQL.
+#[derive(Debug, Parser)]
+#[command(name = "driftline", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Where the log and the tables live [default: ./driftline-data]
+    #[arg(long, value_name = "DIR", env = "DRIFTLINE_DATA", global = true)]
+    data: Option<PathBuf>,
+    /// The configuration [default: ./driftline.toml where it exists]
+    #[arg(long, value_name = "FILE", env = "DRIFTLINE_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Kafka brokers, `host:port` with commas between them; without, everything stays on this machine
+    #[arg(
+        long,
+        value_name = "BROKERS",
+        env = "DRIFTLINE_KAFKA_BROKERS",
+        global = true
+    )]
+    kafka_brokers: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole product on this machine: a quiet window, a loaded one, and what moved between them
+    #[command(after_help = "Example:\n  driftline demo --exit")]
+    Demo {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: demo::DemoArgs,
+    },
+    /// Everything in one process: collector, sink, table maintenance
+    #[command(after_help = "Example:\n  driftline up --data /var/lib/driftline")]
+    Up {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Collect this host's metrics into the log, and forward it where Kafka is configured
+    #[command(after_help = "Example:\n  driftline collect --kafka-brokers broker-1:9092")]
+    Collect {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Write the log into the tables, exactly once, and keep the tables in shape
+    #[command(after_help = "Example:\n  driftline sink --kafka-brokers broker-1:9092")]
+    Sink {
+        #[command(flatten)]
+        common: Common,
+        /// Commit what the log holds now, and end
+        #[arg(long)]
+        once: bool,
+    },
+    /// Ask the tables and the fresh tail of the log in SQL
+    #[command(
+        after_help = "Examples:\n  driftline query \"select metric, avg(value) from samples where ts > now() - interval '1 minute' group by metric\"\n  driftline query --at 2026-01-31T12:00:00Z \"select count(*) from samples\"\n  driftline query --table t='results/*.parquet' \"select count(*) from t\""
+    )]
+    Query {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        query: QueryArgs,
+    },
+    /// A prompt for SQL
+    #[command(after_help = "Example:\n  driftline sql --data /var/lib/driftline")]
+    Sql {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        sql: SqlArgs,
+    },
+    /// A one-shot analysis of this system, component by component and category by category
+    #[command(after_help = "Example:\n  driftline analyze --for 5s")]
+    Analyze {
+        #[command(flatten)]
+        common: Common,
+        /// How long to look
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_time, default_value = "5s")]
+        time: Duration,
+        /// Every series, not only those that a person looks at first
+        #[arg(long)]
+        all: bool,
+        /// table or json
+        #[arg(long, default_value = "table")]
+        format: Format,
+    },
+    /// Keep what is usual for each series over the last while; `analyze` holds its values against it
+    #[command(after_help = "Example:\n  driftline baseline --last 10m --name quiet-evening")]
+    Baseline {
+        #[command(flatten)]
+        common: Common,
+        /// How far back to look
+        #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10m")]
+        last: Duration,
+        /// The baseline's name [default: its time]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Kafka topics
+    #[command(after_help = "Example:\n  driftline topics create --kafka-brokers broker-1:9092")]
+    Topics {
+        #[command(flatten)]
+        common: Common,
+        #[command(subcommand)]
+        action: Topics,
+    },
+    /// The configuration
+    #[command(after_help = "Example:\n  driftline config check --config driftline.toml")]
+    Config {
+        #[command(flatten)]
+        common: Common,
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Topics {
+    /// Create the topics that are missing, with partitions and retention as configured
+    Create,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigAction {
+    /// Say whether the configuration is valid, and what is wrong with it
+    Check,
+}
+
+/// A command's configuration after file, environment and flags.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) data: PathBuf,
+}
+
+impl Common {
+    pub(crate) fn settings(self) -> anyhow::Result<Settings> {
+        let mut config = Config::read(self.config.as_deref())?;
+        if let Some(brokers) = self.kafka_brokers {
+            match &mut config.kafka {
+                Some(kafka) => kafka.brokers = brokers,
+                None => config.kafka = Some(KafkaConfig::new(brokers)),
+            }
+        }
+        let data = self
+            .data
+            .or(config.data.take())
+            .unwrap_or_else(|| "driftline-data".into());
+        Ok(Settings { config, data })
+    }
+}
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+        let long_running = matches!(
+            self.command,
+            Command::Up { .. } | Command::Collect { .. } | Command::Sink { once: false, .. }
+        );
+        start_logging(if long_running { TOLD_BY_ROLES } else { "warn" });
+        match self.command {
+            Command::Demo { common, options } => demo::run(&common.settings()?, &options),
+            Command::Up { common } => {
+                let settings = common.settings()?;
+                up::run(&settings.config, &settings.data)
+            }
+            Command::Collect { common } => roles::collect(&common.settings()?),
+            Command::Sink { common, once } => roles::sink(&common.settings()?, once),
+            Command::Query { common, query } => query::run(&common.settings()?, query),
+            Command::Sql { common, sql } => query::prompt(&common.settings()?, sql),
+            Command::Analyze {
+                common,
+                time,
+                all,
+                format,
+            } => analysis::analyze(&common.settings()?, time, all, format),
+            Command::Baseline { common, last, name } => {
+                analysis::baseline(&common.settings()?, last, name)
+            }
+            Command::Topics {
+                common,
+                action: Topics::Create,
+            } => create(&common.settings()?),
+            Command::Config {
+                common,
+                action: ConfigAction::Check,
+            } => {
+                common.settings()?;
+                println!("the configuration is valid");
+                Ok(Outcome::Ok)
+            }
+        }
+    }
+}
+
+fn create(settings: &Settings) -> anyhow::Result<Outcome> {
+    let kafka = settings.config.kafka.as_ref().context(
+        "no broker is configured: name one with --kafka-brokers or kafka.brokers in driftline.toml",
+    )?;
+    for report in create_topics(kafka)? {
+        println!(
+            "{} {}",
+            report.topic,
+            if report.created { "created" } else { "existed" }
+        );
+    }
+    Ok(Outcome::Ok)
+}
+
+/// A duration as in the configuration.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    duration::parse(text)
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "expected a whole number above 0 with ms, s, m or h, such as 5s".to_owned())
+}
+
+/// Notices go to stderr; `DRIFTLINE_LOG` sets what is told, as `tracing` filters.
+fn start_logging(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("DRIFTLINE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

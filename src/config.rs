@@ -1,0 +1,76 @@
+//! One TOML file made of each crate's own configuration. Precedence: flag, environment
+//! (`DRIFTLINE_…`), file, default; everything has a default.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use driftline_analyzer::EngineConfig;
+use driftline_collector::Config as CollectorConfig;
+use driftline_eventlog::kafka::KafkaConfig;
+use driftline_eventlog::spool::SpoolConfig;
+use driftline_sink::SinkConfig;
+use serde::Deserialize;
+
+/// The file that is read where none is named.
+const DEFAULT_FILE: &str = "driftline.toml";
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where the log and the tables live.
+    pub(crate) data: Option<PathBuf>,
+    /// What is collected.
+    pub(crate) collector: CollectorConfig,
+    /// The local log.
+    pub(crate) spool: SpoolConfig,
+    /// The broker; left out, everything stays on this machine.
+    pub(crate) kafka: Option<KafkaConfig>,
+    /// How tables are written.
+    pub(crate) sink: SinkConfig,
+    /// How queries are run.
+    pub(crate) query: EngineConfig,
+}
+
+impl Config {
+    /// Reads the named file, or `driftline.toml` where it exists, or takes the defaults.
+    pub(crate) fn read(named: Option<&Path>) -> anyhow::Result<Self> {
+        let path = match named {
+            Some(path) => path.to_path_buf(),
+            None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
+            None => return Ok(Self::default()),
+        };
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let config: Self = toml::from_str(&text)
+            .with_context(|| format!("the configuration {} is not valid", path.display()))?;
+        config
+            .check()
+            .with_context(|| format!("the configuration {} is not valid", path.display()))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.collector.validate()?;
+        if !(self.sink.commit_seconds > 0.0 && self.sink.commit_seconds <= 3600.0) {
+            bail!(
+                "sink.commit_seconds is {}, expected more than 0 and at most 3600",
+                self.sink.commit_seconds
+            );
+        }
+        if self.sink.batch_rows == 0 || self.sink.read_bytes == 0 || self.sink.compact_files < 2 {
+            bail!(
+                "sink.batch_rows and sink.read_bytes must be above 0, sink.compact_files at least 2"
+            );
+        }
+        Ok(())
+    }
+
+    /// The collector's configuration with the sections that it shares with other roles.
+    pub(crate) fn for_collector(&self) -> CollectorConfig {
+        let mut collector = self.collector.clone();
+        collector.spool = self.spool.clone();
+        collector.kafka = self.kafka.clone();
+        collector
+    }
+}

@@ -1,0 +1,46 @@
+//! The one binary: parse, run, exit code. Everything else is in the modules and the crates.
+
+mod analysis;
+mod cli;
+mod config;
+mod demo;
+mod exit;
+mod human;
+mod query;
+mod roles;
+mod stopping;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::cli::Cli;
+use crate::exit::Outcome;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; everything else is a usage error.
+            let asked = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            let printed = error.print();
+            return if asked && printed.is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                Outcome::Usage.into()
+            };
+        }
+    };
+    match cli.run() {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit::outcome_of(&error).into()
+        }
+    }
+}

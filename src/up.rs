@@ -1,0 +1,97 @@
+//! All roles in one process, with no configuration and no broker, and an ordered end: the collector
+//! first, then the sink, which commits what is pending.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use driftline_sink::Counts;
+
+use crate::config::Config;
+use crate::exit::Outcome;
+use crate::roles::{self, join};
+use crate::stopping::Stopping;
+
+/// What the roles of one `up` came to.
+pub(crate) struct Totals {
+    pub(crate) collected: driftline_collector::Summary,
+    pub(crate) committed: Counts,
+}
+
+/// The running roles.
+pub(crate) struct Up {
+    stopping: Stopping,
+    collector: roles::Running<driftline_collector::Summary>,
+    sink: roles::Running<Counts>,
+}
+
+impl Up {
+    /// Starts the sink, then the collector.
+    pub(crate) fn start(config: &Config, data: &Path, stopping: Stopping) -> anyhow::Result<Self> {
+        roles::prepare(data)?;
+        let sink = roles::start_sink(config, data, &stopping)?;
+        let collector = match roles::start_collector(config, data, &stopping) {
+            Ok(collector) => collector,
+            Err(error) => {
+                stopping.stop_sink();
+                join(sink)?;
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            stopping,
+            collector,
+            sink,
+        })
+    }
+
+    /// Waits until a stop is requested, at most this long; says whether it was.
+    pub(crate) fn wait(&self, at_most: Duration) -> bool {
+        self.stopping.collector.wait(at_most)
+    }
+
+    /// Ends the collector, then the sink, and says what they did.
+    pub(crate) fn stop(self) -> anyhow::Result<Totals> {
+        self.stopping.collector.request();
+        let collected = join(self.collector);
+        self.stopping.stop_sink();
+        let committed = join(self.sink);
+        Ok(Totals {
+            collected: collected?,
+            committed: committed?,
+        })
+    }
+}
+
+/// `driftline up`.
+pub(crate) fn run(config: &Config, data: &Path) -> anyhow::Result<Outcome> {
+    run_with(config, data, Stopping::on_signals()?)
+}
+
+/// The same with signals that are heard already.
+pub(crate) fn run_with(
+    config: &Config,
+    data: &Path,
+    stopping: Stopping,
+) -> anyhow::Result<Outcome> {
+    let begun = Instant::now();
+    let up = Up::start(config, data, stopping)?;
+    eprintln!(
+        "collecting this host every second into {}\n\
+         in a second terminal: driftline query \"select metric, count(*), avg(value) from samples \
+         where ts > now() - interval '10 seconds' group by metric\"\n\
+         Ctrl-C stops it and commits what is pending",
+        data.display()
+    );
+    while !up.wait(Duration::from_secs(60)) {}
+    let totals = up.stop()?;
+    eprintln!(
+        "stopped after {} s: {} ticks, {} missed, {} samples collected; {} rows in {} commits",
+        begun.elapsed().as_secs(),
+        totals.collected.ticks,
+        totals.collected.missed,
+        totals.collected.samples,
+        totals.committed.rows,
+        totals.committed.commits
+    );
+    Ok(Outcome::Ok)
+}

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs what the build and the tests need and the machine lacks: a C compiler and make, Java 17
+# and Maven for a real Kafka, Python with polars and deltalake for the interoperability test.
+# Without the right to install it says what is missing; the tests that need it then say SKIPPED,
+# or fail where DRIFTLINE_REQUIRE_SERVICES is set.
+set -euo pipefail
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/driftline"
+venv="$cache/python"
+as_root=""
+[ "$(id -u)" = 0 ] || as_root="sudo -n"
+
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need cc gcc
+need make make
+need java openjdk-17-jre-headless
+need mvn maven
+need python3 python3
+[ -x "$venv/bin/python" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+
+if [ "${#missing[@]}" -gt 0 ]; then
+  echo "installing ${missing[*]}"
+  if command -v apt-get >/dev/null 2>&1 && { [ -z "$as_root" ] || $as_root true 2>/dev/null; }; then
+    $as_root apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    echo "missing and cannot be installed here: ${missing[*]} (install them with your package manager)" >&2
+  fi
+fi
+
+if ! "$venv/bin/python" -c 'import polars, deltalake, pyarrow' 2>/dev/null; then
+  echo "installing polars and deltalake into $venv"
+  if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet 'polars==2.*' 'deltalake==1.*' pyarrow; }; then
+    echo "cannot install polars and deltalake: the interoperability test will be skipped" >&2
+  fi
+fi

@@ -1,0 +1,18 @@
+//! The suite over the whole product, on real parts.
+//!
+//! - [`cli`]: commands as a user types them, and their errors
+//! - [`pipeline`]: collector → log → sink → SQL, on the spool and on a real Kafka
+//! - [`recovery`]: processes killed at named steps and at random; every block exactly once
+//! - [`interop`]: other tools read the tables and agree row for row
+//! - [`deployment`]: what docker-compose.yml describes
+
+#[path = "../services/broker.rs"]
+mod broker;
+mod cli;
+mod deployment;
+mod interop;
+mod ledger;
+mod pipeline;
+mod process;
+mod recovery;
+mod services;
