@@ -96,18 +96,22 @@ fn main() -> anyhow::Result<()> {
             };
             let count = rows.len();
             let payload = encode(&header, &Body::Samples(SampleBatch::from_rows(rows)))?;
-            writeln!(books, "intend {stream} {seq} {count} {sum}")?;
+            // One write per line: a kill leaves whole lines.
+            books.write_all(format!("intend {stream} {seq} {count} {sum}\n").as_bytes())?;
             writer.append(seq, &payload)?;
             steps.reached(Step::Appended);
         }
         writer.sync()?;
-        writeln!(books, "synced {stream} {}", writer.next_seq())?;
+        books.write_all(format!("synced {stream} {}\n", writer.next_seq()).as_bytes())?;
         steps.reached(Step::Synced);
     }
     writer.close()?;
     if let Some(shipper) = shipper {
-        let left = shipper.stop(Duration::from_secs(60)).lag_records;
-        ensure!(left == 0, "{left} records could not be shipped");
+        let left = shipper.stop(Duration::from_secs(60));
+        ensure!(
+            left.lag_records == 0,
+            "not everything could be shipped: {left:?}"
+        );
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use driftline_analyzer::{
     AnalysisRow, At, Baseline, Window, analyze as analyze_batches, baseline as baselines,
@@ -70,7 +70,7 @@ fn is_shown(row: &AnalysisRow, all: bool) -> bool {
 fn to_table(rows: &[AnalysisRow], all: bool) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .load_preset(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header([
             "component",

@@ -89,7 +89,8 @@ impl Default for EngineConfig {
     }
 }
 
-/// The part of a partition's memory that a sort keeps for merging what it has spilled.
+/// The part of a partition's memory that a sort keeps to merge what it has spilled; with
+/// DataFusion's 10 MiB a sort of many gigabytes fails at its end.
 const SORT_SHARE: usize = 8;
 
 /// What a query is run with.
@@ -288,10 +289,10 @@ fn context(config: &EngineConfig) -> Result<SessionContext, EngineError> {
     if config.partitions > 0 {
         session = session.with_target_partitions(config.partitions);
     }
-    let share = config.memory_bytes / session.target_partitions().max(1) / SORT_SHARE;
+    let kept = config.memory_bytes / session.target_partitions().max(1) / SORT_SHARE;
     let options = session.options_mut();
     let reserved = &mut options.execution.sort_spill_reservation_bytes;
-    *reserved = share.min(*reserved);
+    *reserved = kept.max(*reserved);
     options.execution.time_zone = Some("+00:00".to_owned());
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;

@@ -3,7 +3,9 @@
 //! Which components there are follows from the configuration; when they run is decided by
 //! [`crate::agent`], what their failures mean by [`crate::health`].
 
+#[cfg(target_os = "linux")]
 pub(crate) mod cgroup;
+#[cfg(target_os = "linux")]
 pub(crate) mod host;
 #[cfg(any(test, not(target_os = "linux")))]
 pub(crate) mod host_portable;
@@ -115,7 +117,10 @@ impl ComponentError {
 pub(crate) fn components(config: &Config) -> Vec<Box<dyn Component>> {
     let mut all: Vec<Box<dyn Component>> = Vec::new();
     if config.host.enabled {
+        #[cfg(target_os = "linux")]
         all.extend(host::components(&config.host));
+        #[cfg(not(target_os = "linux"))]
+        all.push(Box::new(host_portable::Portable::new(&config.host)));
     }
     if config.process.enabled {
         all.push(Box::new(process::Processes::new(
@@ -123,7 +128,8 @@ pub(crate) fn components(config: &Config) -> Vec<Box<dyn Component>> {
             &config.host.proc,
         )));
     }
-    if config.cgroup.enabled && cfg!(target_os = "linux") {
+    #[cfg(target_os = "linux")]
+    if config.cgroup.enabled {
         all.push(Box::new(cgroup::Cgroups::new(
             &config.cgroup,
             &config.host.proc,

@@ -3,6 +3,11 @@
 //!
 //! What the fields mean is known to the components alone.
 
+#![cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "other systems have few such files, if any")
+)]
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;

@@ -25,8 +25,8 @@ mod with_kafka {
 
     use crate::clock;
 
-    /// How long the end waits for the broker to take what is durable; the rest stays in the spool
-    /// for the next start.
+    /// How long the end waits for a broker within reach to take what is durable; the rest stays in
+    /// the spool for the next start.
     const GRACE: Duration = Duration::from_secs(5);
 
     /// The forwarding thread, if there is one.
@@ -57,7 +57,12 @@ mod with_kafka {
         /// Forwards what is durable now, and ends.
         pub(crate) fn end(self) {
             let Some(shipper) = self.0 else { return };
-            let status = shipper.stop(GRACE);
+            let grace = if shipper.status().connected {
+                GRACE
+            } else {
+                Duration::ZERO
+            };
+            let status = shipper.stop(grace);
             if status.lag_records > 0 {
                 let error = status.last_error.unwrap_or_default();
                 tracing::warn!(records = status.lag_records, %error, "not all was forwarded; the next start goes on");

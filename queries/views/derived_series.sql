@@ -6,25 +6,23 @@
 --   first. Processes are left out, because they come and go (see top_processes), and so are
 --   limits, which do not measure anything.
 SELECT
-    ts, 'host' AS component, host, 'system.cpu.utilization' AS metric, '' AS labels,
-    '1' AS unit, 'utilisation' AS category, 'lower' AS better, true AS headline,
-    utilisation AS value
+    ts, 'host' AS component, host, 'system.cpu.utilization' AS metric, parts.labels,
+    '1' AS unit, parts.category, parts.better, parts.labels = '' AS headline,
+    CASE parts.labels
+        WHEN 'cpu.mode=iowait' THEN iowait_ratio
+        WHEN 'cpu.mode=system' THEN system_ratio
+        WHEN 'cpu.mode=user' THEN user_ratio
+        ELSE utilisation
+    END AS value
 FROM cpu_utilisation
-UNION ALL
-SELECT
-    ts, 'host', host, 'system.cpu.utilization', 'cpu.mode=iowait',
-    '1', 'saturation', 'lower', false, iowait_ratio
-FROM cpu_utilisation
-UNION ALL
-SELECT
-    ts, 'host', host, 'system.cpu.utilization', 'cpu.mode=system',
-    '1', 'utilisation', 'lower', false, system_ratio
-FROM cpu_utilisation
-UNION ALL
-SELECT
-    ts, 'host', host, 'system.cpu.utilization', 'cpu.mode=user',
-    '1', 'utilisation', 'lower', false, user_ratio
-FROM cpu_utilisation
+CROSS JOIN (
+    VALUES
+        ('', 'utilisation', 'lower'),
+        ('cpu.mode=iowait', 'saturation', 'lower'),
+        -- What the processors were busy with is neither good nor bad.
+        ('cpu.mode=system', 'utilisation', 'neither'),
+        ('cpu.mode=user', 'utilisation', 'neither')
+) AS parts (labels, category, better)
 UNION ALL
 SELECT
     ts, 'host', host, 'system.disk.latency', labels,

@@ -275,7 +275,7 @@ async fn a_foreign_table_and_a_damaged_log_are_named() {
         r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}"#,
         "\n",
         r#"{"metaData":{"id":"x","format":{"provider":"parquet","options":{}},"#,
-        r#""schemaString":"{\"type\":\"struct\",\"fields\":[]}","partitionColumns":[],"configuration":{}}}"#,
+        r#""schemaString":"{\"type\":\"struct\",\"fields\":[{\"name\":\"a\",\"type\":\"long\",\"nullable\":true,\"metadata\":{}}]}","partitionColumns":[],"configuration":{},"createdTime":0}}"#,
     );
     std::fs::write(&entry, foreign).expect("write");
     let error = Table::open(host.data(), TableName::Samples, None)

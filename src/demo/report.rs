@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use driftline_analyzer::{SeriesShift, Verdict};
 
@@ -56,7 +56,7 @@ pub(super) fn print(shifts: &[SeriesShift], version: Option<u64>, data: &Path) -
 fn to_table(moved: &[&SeriesShift]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .load_preset(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header([
             "verdict",

@@ -126,9 +126,11 @@ impl Rig<'_> {
     /// A last producer and a sink that are left in peace; then the books must balance.
     fn settle(&mut self, what: &str) {
         let sink = self.sink(false);
+        let ended_well = self.producer(false, Some(20)).finish();
         assert!(
-            self.producer(false, Some(20)).finish(),
-            "{what}: the last producer failed"
+            ended_well,
+            "{what}: the last producer failed: {}",
+            self.output("producer")
         );
         let books = Books::read(&self.dir.join("ledger"));
         let data = self.dir.join("data");

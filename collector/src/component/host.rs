@@ -1,6 +1,7 @@
 //! The machine itself: one component per subsystem, so that one that cannot be read costs no other.
 //!
-//! On Linux they read the kernel's own files; elsewhere `host_portable` offers what it can.
+//! They read the kernel's own files and exist on Linux alone; elsewhere `host_portable` offers what
+//! it can.
 
 mod cpu;
 mod disk;
@@ -17,7 +18,6 @@ use crate::component::Component;
 use crate::config::HostConfig;
 
 /// The host's subsystems.
-#[cfg(target_os = "linux")]
 pub(crate) fn components(config: &HostConfig) -> Vec<Box<dyn Component>> {
     let mut all: Vec<Box<dyn Component>> = vec![
         Box::new(cpu::Cpu::new(config)),
@@ -37,14 +37,6 @@ pub(crate) fn components(config: &HostConfig) -> Vec<Box<dyn Component>> {
         all.push(Box::new(sockets::Connections::new(config)));
     }
     all
-}
-
-/// The host, as far as `sysinfo` knows it.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn components(config: &HostConfig) -> Vec<Box<dyn Component>> {
-    vec![Box::new(crate::component::host_portable::Portable::new(
-        config,
-    ))]
 }
 
 /// Ticks of a clock in which the kernel counts CPU time: fixed at 100 per second on every Linux

@@ -1,7 +1,7 @@
 //! The host through `sysinfo`, for systems without the kernel files of Linux.
 //!
 //! It has CPU utilisation instead of CPU times, and lacks pressure, paging counters, disk times,
-//! TCP counters and sockets; nothing is reported in their place.
+//! TCP counters and sockets; nothing is reported in their place, and that is told once.
 
 use std::time::Duration;
 
@@ -174,7 +174,10 @@ impl Component for Portable {
         }
         self.record_networks(out);
         self.record_filesystems(out);
-        Ok(())
+        Err(ComponentError::Absent {
+            what: "pressure, paging, CPU and disk times, TCP counters and sockets of this host",
+            remedy: "only Linux offers them to this collector",
+        })
     }
 }
 
@@ -187,9 +190,11 @@ mod tests {
     fn the_host_is_known_to_sysinfo() {
         let mut portable = Portable::new(&HostConfig::default());
         let mut out = Recorder::new();
-        portable
+        let lacking = portable
             .collect(&mut out)
-            .expect("this system is supported");
+            .expect_err("it lacks something")
+            .to_string();
+        assert!(lacking.contains("pressure"), "{lacking}");
         let rows = rows_of(&out.finish());
         let names = [
             "system.cpu.utilization",

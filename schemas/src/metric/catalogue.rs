@@ -161,7 +161,7 @@ const TABLE: &[Metric] = &[
     row(123, Host, "system.network.tcp.timeouts", "{timeout}", Counter, Errors, Lower, "Retransmission timeouts of TCP"),
     row(124, Host, "system.network.tcp.syn_retransmits", "{segment}", Counter, Errors, Lower, "Connection requests sent again"),
     row(125, Host, "system.network.tcp.receive_errors", "{segment}", Counter, Errors, Lower, "TCP segments received damaged"),
-    row(126, Host, "system.network.tcp.backlog_drops", "{segment}", Counter, Saturation, Lower, "TCP segments dropped because a socket's backlog or receive queue was full"),
+    row(126, Host, "system.network.tcp.backlog_drops", "{segment}", Counter, Saturation, Lower, "TCP segments dropped because a queue of their socket was full, by queue (backlog, receive)"),
     row(127, Host, "system.network.tcp.memory_aborts", "{connection}", Counter, Errors, Lower, "TCP connections given up because memory for TCP ran out"),
     row(128, Host, "system.network.tcp.syncookies_sent", "{packet}", Counter, Saturation, Lower, "Connection requests answered by a cookie, as the queue was full"),
     row(129, Host, "system.network.tcp.zero_windows", "{event}", Counter, Saturation, Lower, "Times that a receiver here told its peer to stop sending"),

@@ -155,10 +155,16 @@ fn parse(text: &str) -> Result<Counters, ComponentError> {
     let mut counters = Counters::default();
     let mut faults_seen = false;
     for line in lines(VMSTAT, text) {
+        // Most of the file is not collected; the first letter tells of most lines already.
+        if !matches!(
+            line.text.as_bytes().first(),
+            Some(b'a' | b'c' | b'o' | b'p' | b'w')
+        ) {
+            continue;
+        }
         let Some((name, value)) = line.text.split_once(' ') else {
             return Err(line.malformed("a name and a count"));
         };
-        // Most of the file is not collected and not looked at.
         let count = || parse_u64(value.trim_ascii()).ok_or_else(|| line.malformed("a count"));
         match name {
             "pgfault" => {
