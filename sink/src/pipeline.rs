@@ -328,7 +328,9 @@ impl Pipeline {
 
     fn forget_pending(&mut self, shared: &mut Shared<'_>) {
         self.batch = BatchBuilder::new(self.table.name());
-        shared.series.discard();
+        if self.kind == Kind::Samples {
+            shared.series.discard();
+        }
         self.pending_since = None;
     }
 }

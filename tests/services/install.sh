@@ -17,6 +17,7 @@ need make make
 need java openjdk-17-jre-headless
 need mvn maven
 need python3 python3
+docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 [ -x "$venv/bin/python" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 if [ "${#missing[@]}" -gt 0 ]; then
