@@ -25,7 +25,7 @@ use parquet::arrow::ArrowWriter;
 use prost::bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 
-const TICKS: usize = 20;
+const TICKS: usize = 12;
 const SINK_ROWS: usize = 3_000_000;
 const COMMITS: usize = 1_000;
 
@@ -34,10 +34,7 @@ fn main() -> anyhow::Result<()> {
     if std::env::args().any(|arg| arg == "--test") {
         return Ok(());
     }
-    let config = Config {
-        interval: Duration::from_millis(250),
-        ..Config::default()
-    };
+    let config = Config::default();
     let seen = snapshot(&config, config.interval * TICKS as u32, &Stop::new())?;
     let ticks: Vec<SampleBatch> = seen.batches.into_iter().skip(1).collect();
     println!(
@@ -167,7 +164,7 @@ fn fill(
     while written < rows {
         let seq = writer.next_seq();
         let mut batch = ticks[seq as usize % ticks.len()].clone();
-        let moved = (seq as i64 / ticks.len() as i64) * ticks.len() as i64 * 250_000;
+        let moved = (seq as i64 / ticks.len() as i64) * ticks.len() as i64 * 1_000_000;
         for sample in &mut batch.samples {
             sample.ts_us += moved;
         }
@@ -286,7 +283,12 @@ async fn commits(data: &Path, ticks: &[SampleBatch]) -> anyhow::Result<()> {
         read_bytes: 1,
         ..SinkConfig::default()
     };
-    let rows = COMMITS * ticks[1].samples.len();
+    let most = ticks
+        .iter()
+        .map(|tick| tick.samples.len())
+        .max()
+        .context("a tick")?;
+    let rows = COMMITS * most;
     fill(&data.join("log"), ticks, rows, 5)?;
     let mut sink = open_sink(data, config.clone(), 6).await?;
     let steps = Arc::new(Steps::default());
