@@ -13,7 +13,7 @@ use driftline_collector::hostname;
 use driftline_eventlog::LogReader;
 use driftline_eventlog::disk::RealDisk;
 use driftline_eventlog::kafka::{KafkaReader, KafkaShipper, create_topics};
-use driftline_eventlog::spool::{SpoolConfig, SpoolProducer, SpoolReader, repair_abandoned};
+use driftline_eventlog::spool::{SpoolConfig, SpoolProducer, SpoolReader};
 use driftline_schemas::{Component, Event, EventName, Incarnation, Kind, ProducerId};
 use driftline_sink::{Clock, Counts, Lease, Maintenance, Reporter, Sink, Steps};
 
@@ -151,9 +151,6 @@ fn run_sink(
     let origin = Instant::now();
     let since: driftline_eventlog::spool::Clock = Arc::new(move || origin.elapsed());
 
-    for repair in repair_abandoned(&RealDisk, &log)? {
-        tracing::info!(?repair, "closed a stream that its producer left open");
-    }
     let producer = sink_producer()?;
     let incarnation = Incarnation::from_u128(rand::random());
     let spool = open_producer(&log, &producer, incarnation, &config.spool)?;
