@@ -59,13 +59,19 @@ pub enum EventName {
     BaselineTaken,
     /// A person or a tool marked this time.
     Marked,
+    /// A load run began; holds the whole scenario.
+    RunStarted,
+    /// A worker process of a load run was lost.
+    WorkerLost,
+    /// A load run ended, with its own account of how truthful it is.
+    RunFinished,
     /// A name of a newer version.
     Other(String),
 }
 
 impl EventName {
     /// Every known name.
-    pub const KNOWN: [Self; 16] = [
+    pub const KNOWN: [Self; 19] = [
         Self::CollectorStarted,
         Self::CollectorStopped,
         Self::Gap,
@@ -82,6 +88,9 @@ impl EventName {
         Self::SinkStopped,
         Self::BaselineTaken,
         Self::Marked,
+        Self::RunStarted,
+        Self::WorkerLost,
+        Self::RunFinished,
     ];
 
     /// The name in tables and on the wire.
@@ -103,6 +112,9 @@ impl EventName {
             Self::SinkStopped => "SinkStopped",
             Self::BaselineTaken => "BaselineTaken",
             Self::Marked => "Marked",
+            Self::RunStarted => "RunStarted",
+            Self::WorkerLost => "WorkerLost",
+            Self::RunFinished => "RunFinished",
             Self::Other(name) => name,
         }
     }
