@@ -5,9 +5,13 @@
 //! blocks are duplicates is for the sink to decide; this module only carries stream, sequence and
 //! checksum.
 
+mod codec;
+mod columns;
 mod events;
 mod requests;
 mod samples;
+#[cfg(test)]
+mod tests;
 
 use prost::Message as _;
 use prost::bytes::Bytes;
@@ -17,6 +21,9 @@ use crate::id::{IdError, Incarnation, Kind, ProducerId, StreamId};
 use crate::request::RequestBatch;
 use crate::series::SampleBatch;
 use crate::wire::EnvelopeMessage;
+
+pub use self::codec::{Decoder, Encoder, Rows};
+pub use self::samples::{SampleColumns, SeriesRun};
 
 /// The version of the wire format that [`encode`] writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -33,8 +40,8 @@ const CODEC_PLAIN: u32 = 0;
 const CODEC_ZSTD: u32 = 1;
 /// Bodies below this do not get smaller.
 const MIN_COMPRESSED_BYTES: usize = 128;
-/// Level 3 costs no more than level 1 at our sizes and is some percent smaller.
-const ZSTD_LEVEL: i32 = 3;
+/// Measured on this host's samples: higher levels take more time and save no bytes at our sizes.
+const ZSTD_LEVEL: i32 = 1;
 
 /// A block that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +93,12 @@ pub enum DecodeError {
         /// The parser's word.
         #[source]
         source: prost::DecodeError,
+    },
+    /// The bytes of a column or message are not what a protobuf writer writes.
+    #[error("malformed bytes in {what}")]
+    Malformed {
+        /// Which column or message.
+        what: &'static str,
     },
     /// Written by a newer version.
     #[error(
@@ -256,102 +269,22 @@ impl Envelope {
         })
     }
 
-    /// Decompresses and decodes the body.
+    /// Decompresses and decodes the body. Where there are many, use a [`Decoder`].
     pub fn decode(&self) -> Result<Body, DecodeError> {
-        let raw = self.decompress()?;
-        let rows = self.rows as usize;
-        Ok(match self.stream.kind {
-            Kind::Samples => Body::Samples(samples::decode(raw, rows)?),
-            Kind::Requests => Body::Requests(requests::decode(raw, rows)?),
-            Kind::Events => Body::Events(events::decode(raw, rows)?),
+        let mut decoder = Decoder::default();
+        Ok(match decoder.rows(self)? {
+            Rows::Samples(columns) => Body::Samples(columns.to_batch()),
+            Rows::Requests(batch) => Body::Requests(batch),
+            Rows::Events(events) => Body::Events(events),
         })
     }
-
-    fn decompress(&self) -> Result<Bytes, DecodeError> {
-        match self.codec {
-            CODEC_PLAIN => {
-                expect_len("body", self.body.len(), self.raw_bytes)?;
-                Ok(self.body.clone())
-            }
-            CODEC_ZSTD => {
-                let raw = zstd::bulk::decompress(&self.body, self.raw_bytes)
-                    .map_err(DecodeError::Decompress)?;
-                expect_len("body", raw.len(), self.raw_bytes)?;
-                Ok(Bytes::from(raw))
-            }
-            other => Err(DecodeError::BadField {
-                field: "codec",
-                value: u64::from(other),
-            }),
-        }
-    }
 }
 
-/// Encodes one block as the payload of one record of the log.
-///
-/// # Errors
-/// [`EncodeError::TooLarge`] asks the caller to split the batch; the other errors are mistakes of
-/// the caller, or of zstd.
+/// Encodes one block as the payload of one record of the log. Where there are many, use an
+/// [`Encoder`], whose errors these are.
 pub fn encode(header: &BlockHeader, body: &Body) -> Result<Vec<u8>, EncodeError> {
-    let rows = body.rows();
-    if rows > MAX_ROWS_PER_BLOCK {
-        return Err(EncodeError::TooLarge { rows, bytes: 0 });
-    }
-    if header.stream.kind != body.kind() {
-        return Err(EncodeError::WrongKind {
-            body: body.kind(),
-            stream: header.stream.clone(),
-        });
-    }
-    if header.host.len() > MAX_HOST_BYTES {
-        return Err(EncodeError::HostTooLong(header.host.len()));
-    }
-    let raw = match body {
-        Body::Samples(batch) => samples::encode(batch)?,
-        Body::Requests(batch) => requests::encode(batch)?,
-        Body::Events(events) => events::encode(events),
-    };
-    if raw.len() > MAX_RAW_BYTES {
-        return Err(EncodeError::TooLarge {
-            rows,
-            bytes: raw.len(),
-        });
-    }
-    let raw_bytes = raw.len() as u32;
-    let (codec, body) = compress(raw)?;
-    let message = EnvelopeMessage {
-        version: FORMAT_VERSION,
-        producer: header.stream.producer.as_str().to_owned(),
-        incarnation: Bytes::copy_from_slice(&header.stream.incarnation.as_u128().to_be_bytes()),
-        kind: header.stream.kind as u32 + 1,
-        seq: header.seq,
-        host: header.host.clone(),
-        rows: rows as u32,
-        codec,
-        raw_bytes,
-        checksum: crc32c::crc32c(&body),
-        body,
-    };
-    let payload = message.encode_to_vec();
-    if payload.len() > MAX_BLOCK_BYTES {
-        return Err(EncodeError::TooLarge {
-            rows,
-            bytes: payload.len(),
-        });
-    }
-    Ok(payload)
-}
-
-fn compress(raw: Vec<u8>) -> Result<(u32, Bytes), EncodeError> {
-    if raw.len() < MIN_COMPRESSED_BYTES {
-        return Ok((CODEC_PLAIN, Bytes::from(raw)));
-    }
-    let small = zstd::bulk::compress(&raw, ZSTD_LEVEL).map_err(EncodeError::Compress)?;
-    if small.len() < raw.len() {
-        Ok((CODEC_ZSTD, Bytes::from(small)))
-    } else {
-        Ok((CODEC_PLAIN, Bytes::from(raw)))
-    }
+    let mut encoder = Encoder::default();
+    encoder.encode(header, body).map(<[u8]>::to_vec)
 }
 
 fn expect_len(column: &'static str, found: usize, expected: usize) -> Result<(), DecodeError> {

@@ -17,8 +17,8 @@ pub mod topic;
 mod wire;
 
 pub use block::{
-    Block, BlockHeader, Body, DecodeError, EncodeError, Envelope, FORMAT_VERSION, MAX_BLOCK_BYTES,
-    MAX_ROWS_PER_BLOCK, encode,
+    Block, BlockHeader, Body, DecodeError, Decoder, EncodeError, Encoder, Envelope, FORMAT_VERSION,
+    MAX_BLOCK_BYTES, MAX_ROWS_PER_BLOCK, Rows, SampleColumns, SeriesRun, encode,
 };
 pub use event::{Event, EventName};
 pub use id::{IdError, Incarnation, Kind, ProducerId, StreamId};

@@ -4,6 +4,23 @@
 //! repeated fields are columns of scalars or of text, so that a decoder's memory is a small
 //! multiple of the bytes it was given.
 
+/// Field numbers of [`EnvelopeMessage`].
+pub(crate) mod envelope {
+    pub(crate) const VERSION: u64 = 1;
+    pub(crate) const PRODUCER: u64 = 2;
+    pub(crate) const INCARNATION: u64 = 3;
+    pub(crate) const KIND: u64 = 4;
+    pub(crate) const SEQ: u64 = 5;
+    pub(crate) const HOST: u64 = 6;
+    pub(crate) const ROWS: u64 = 7;
+    pub(crate) const CODEC: u64 = 8;
+    pub(crate) const RAW_BYTES: u64 = 9;
+    pub(crate) const CHECKSUM: u64 = 10;
+    /// Four bytes, little-endian.
+    pub(crate) const CHECKSUM_WIRE_TYPE: u64 = 5;
+    pub(crate) const BODY: u64 = 11;
+}
+
 /// One record of the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct EnvelopeMessage {
@@ -31,7 +48,43 @@ pub(crate) struct EnvelopeMessage {
     pub(crate) body: prost::bytes::Bytes,
 }
 
-/// Samples, ordered by series.
+/// Field numbers of `SamplesMessage`.
+pub(crate) mod samples {
+    pub(crate) const SERIES_METRIC: u64 = 1;
+    pub(crate) const SERIES_LABELS: u64 = 2;
+    pub(crate) const SERIES_SAMPLES: u64 = 3;
+    pub(crate) const SERIES_SCALE: u64 = 4;
+    pub(crate) const TICK_US: u64 = 5;
+    pub(crate) const TICK_STEP: u64 = 6;
+    pub(crate) const INTEGER: u64 = 7;
+    pub(crate) const FLOAT_BITS: u64 = 8;
+    pub(crate) const CUSTOM_NAME: u64 = 9;
+    pub(crate) const CUSTOM_UNIT: u64 = 10;
+    pub(crate) const CUSTOM_COMPONENT: u64 = 11;
+    pub(crate) const CUSTOM_KIND: u64 = 12;
+    pub(crate) const CUSTOM_CATEGORY: u64 = 13;
+    pub(crate) const CUSTOM_BETTER: u64 = 14;
+}
+
+/// Field numbers of `RequestsMessage`.
+pub(crate) mod requests {
+    pub(crate) const RUN: u64 = 1;
+    pub(crate) const WORKER: u64 = 2;
+    pub(crate) const ENDPOINTS: u64 = 3;
+    pub(crate) const ERRORS: u64 = 4;
+    pub(crate) const ENDPOINT: u64 = 5;
+    pub(crate) const INTENDED_US: u64 = 6;
+    pub(crate) const SENT_NS: u64 = 7;
+    pub(crate) const FIRST_BYTE_NS: u64 = 8;
+    pub(crate) const DONE_NS: u64 = 9;
+    pub(crate) const STATUS: u64 = 10;
+    pub(crate) const BYTES: u64 = 11;
+    pub(crate) const ERROR: u64 = 12;
+}
+
+/// Samples, ordered by series. The product writes and reads these columns without intermediate
+/// vectors; tests hold its bytes against this definition.
+#[cfg(test)]
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct SamplesMessage {
     /// Per series: `id << 1` of a known metric, `index << 1 | 1` of a custom one.
@@ -75,7 +128,8 @@ pub(crate) struct SamplesMessage {
 /// `series_scale` of a series whose values are not short decimals.
 pub(crate) const RAW_SCALE: u32 = 15;
 
-/// Requests of one worker of one run.
+/// Requests of one worker of one run; see `SamplesMessage`.
+#[cfg(test)]
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct RequestsMessage {
     #[prost(string, tag = "1")]

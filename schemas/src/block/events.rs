@@ -1,7 +1,6 @@
 //! Columns of events.
 
 use prost::Message as _;
-use prost::bytes::Bytes;
 
 use super::{DecodeError, expect_len, known};
 use crate::event::{Event, EventName};
@@ -25,7 +24,7 @@ pub(super) fn encode(events: &[Event]) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-pub(super) fn decode(raw: Bytes, rows: usize) -> Result<Vec<Event>, DecodeError> {
+pub(super) fn decode(raw: &[u8], rows: usize) -> Result<Vec<Event>, DecodeError> {
     let message = EventsMessage::decode(raw).map_err(|source| DecodeError::Protobuf {
         what: "events",
         source,

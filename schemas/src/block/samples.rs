@@ -1,71 +1,175 @@
 //! Columns of samples. Values that are short decimals (counters, sizes, `0.25`) travel as integers
 //! with a decimal scale per series, which makes them small; a round trip is exact to the bit.
 
+mod decode;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prost::Message as _;
-use prost::bytes::Bytes;
+use super::EncodeError;
+use super::columns::{put_bytes, put_packed, put_signed, put_varint};
+use crate::series::{MetricDef, MetricRef, Sample, SampleBatch};
+use crate::wire::{RAW_SCALE, samples as tag};
 
-use super::{DecodeError, EncodeError, expect_len, known};
-use crate::metric::{Better, Category, Component, MetricKind};
-use crate::series::{Labels, MetricDef, MetricRef, Sample, SampleBatch, Series};
-use crate::wire::{RAW_SCALE, SamplesMessage};
+pub use self::decode::{SampleColumns, SeriesRun};
+
+pub(super) use self::decode::decode;
 
 const POWERS_OF_TEN: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
 /// Integers up to here are exact in an `f64`.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-pub(super) fn encode(batch: &SampleBatch) -> Result<Vec<u8>, EncodeError> {
+/// Columns under construction; kept from block to block for their memory.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    metric: Vec<u8>,
+    labels: Vec<u8>,
+    count: Vec<u8>,
+    scale: Vec<u8>,
+    step: Vec<u8>,
+    integer: Vec<u8>,
+    float_bits: Vec<u8>,
+    ticks: Vec<i64>,
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        for column in [
+            &mut self.metric,
+            &mut self.labels,
+            &mut self.count,
+            &mut self.scale,
+            &mut self.step,
+            &mut self.integer,
+            &mut self.float_bits,
+        ] {
+            column.clear();
+        }
+        self.ticks.clear();
+    }
+}
+
+/// Appends the message of a batch to `out`.
+pub(super) fn encode(
+    batch: &SampleBatch,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    scratch.clear();
     let ordered = order_by_series(batch)?;
-    let ticks = distinct_ticks(&ordered);
-    let mut message = SamplesMessage {
-        tick_us: deltas(&ticks),
-        ..Default::default()
-    };
-    let mut customs: HashMap<&Arc<MetricDef>, u32> = HashMap::new();
-    let mut encoder = ColumnEncoder {
-        ticks: &ticks,
-        message: &mut message,
-    };
+    collect_ticks(&ordered, &mut scratch.ticks);
+    let mut customs = Customs::default();
     for run in ordered.chunk_by(|a, b| a.series == b.series) {
         let series = &batch.series[run[0].series as usize];
         let metric = match &series.metric {
-            MetricRef::Known(id) => id
-                .checked_shl(1)
-                .filter(|shifted| shifted >> 1 == *id)
-                .ok_or(EncodeError::BadIndex {
-                    what: "metric",
-                    index: *id,
-                    len: (u32::MAX >> 1) as usize,
-                })?,
-            MetricRef::Custom(def) => {
-                let next = customs.len() as u32;
-                let at = *customs.entry(def).or_insert(next);
-                if at == next {
-                    encoder.define(def);
-                }
-                at << 1 | 1
-            }
+            MetricRef::Known(id) => u64::from(known_id(*id)?) << 1,
+            MetricRef::Custom(def) => customs.index(def) << 1 | 1,
         };
-        encoder.series(metric, series.labels.as_str(), run);
+        put_varint(&mut scratch.metric, metric);
+        put_bytes(
+            &mut scratch.labels,
+            tag::SERIES_LABELS,
+            series.labels.as_str().as_bytes(),
+        );
+        put_varint(&mut scratch.count, run.len() as u64);
+        scratch.times(run);
+        scratch.values(run);
     }
-    Ok(message.encode_to_vec())
+    put_packed(out, tag::SERIES_METRIC, &scratch.metric);
+    out.extend_from_slice(&scratch.labels);
+    put_packed(out, tag::SERIES_SAMPLES, &scratch.count);
+    put_packed(out, tag::SERIES_SCALE, &scratch.scale);
+    scratch.count.clear();
+    let mut before = 0_i64;
+    for tick in &scratch.ticks {
+        put_signed(&mut scratch.count, tick.wrapping_sub(before));
+        before = *tick;
+    }
+    put_packed(out, tag::TICK_US, &scratch.count);
+    put_packed(out, tag::TICK_STEP, &scratch.step);
+    put_packed(out, tag::INTEGER, &scratch.integer);
+    put_packed(out, tag::FLOAT_BITS, &scratch.float_bits);
+    customs.put(out);
+    Ok(())
+}
+
+fn known_id(id: u32) -> Result<u32, EncodeError> {
+    let most = u32::MAX >> 1;
+    if id <= most {
+        Ok(id)
+    } else {
+        Err(EncodeError::BadIndex {
+            what: "metric",
+            index: id,
+            len: most as usize,
+        })
+    }
+}
+
+/// The definitions that a block carries with it.
+#[derive(Default)]
+struct Customs<'a> {
+    index: HashMap<&'a Arc<MetricDef>, u64>,
+    defs: Vec<&'a MetricDef>,
+}
+
+impl<'a> Customs<'a> {
+    fn index(&mut self, def: &'a Arc<MetricDef>) -> u64 {
+        let next = self.defs.len() as u64;
+        let at = *self.index.entry(def).or_insert(next);
+        if at == next {
+            self.defs.push(def);
+        }
+        at
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        for def in &self.defs {
+            put_bytes(out, tag::CUSTOM_NAME, def.name.as_bytes());
+        }
+        for def in &self.defs {
+            put_bytes(out, tag::CUSTOM_UNIT, def.unit.as_bytes());
+        }
+        let numbers: [(u64, fn(&MetricDef) -> u32); 4] = [
+            (tag::CUSTOM_COMPONENT, |def| def.component.number()),
+            (tag::CUSTOM_KIND, |def| def.kind.number()),
+            (tag::CUSTOM_CATEGORY, |def| def.category.number()),
+            (tag::CUSTOM_BETTER, |def| def.better.number()),
+        ];
+        for (tag, number) in numbers {
+            let mut column = Vec::with_capacity(self.defs.len());
+            for def in &self.defs {
+                put_varint(&mut column, u64::from(number(def)));
+            }
+            put_packed(out, tag, &column);
+        }
+    }
 }
 
 /// The samples by series, then by time; samples of one series and time keep their order.
-fn order_by_series(batch: &SampleBatch) -> Result<Vec<Sample>, EncodeError> {
+fn order_by_series(batch: &SampleBatch) -> Result<Cow<'_, [Sample]>, EncodeError> {
     let len = batch.series.len();
+    if let Some(bad) = batch
+        .samples
+        .iter()
+        .find(|sample| sample.series as usize >= len)
+    {
+        return Err(EncodeError::BadIndex {
+            what: "series",
+            index: bad.series,
+            len,
+        });
+    }
+    if batch
+        .samples
+        .is_sorted_by_key(|sample| (sample.series, sample.ts_us))
+    {
+        return Ok(Cow::Borrowed(&batch.samples));
+    }
     let mut counts = vec![0_usize; len + 1];
     for sample in &batch.samples {
-        let slot = counts
-            .get_mut(sample.series as usize + 1)
-            .ok_or(EncodeError::BadIndex {
-                what: "series",
-                index: sample.series,
-                len,
-            })?;
-        *slot += 1;
+        counts[sample.series as usize + 1] += 1;
     }
     for at in 1..counts.len() {
         counts[at] += counts[at - 1];
@@ -86,73 +190,37 @@ fn order_by_series(batch: &SampleBatch) -> Result<Vec<Sample>, EncodeError> {
             run.sort_by_key(|sample| sample.ts_us);
         }
     }
-    Ok(ordered)
+    Ok(Cow::Owned(ordered))
 }
 
-fn distinct_ticks(samples: &[Sample]) -> Vec<i64> {
-    let mut ticks: Vec<i64> = Vec::new();
+/// The distinct times, ascending.
+fn collect_ticks(samples: &[Sample], ticks: &mut Vec<i64>) {
+    let mut unordered = false;
+    let mut at = 0;
     for sample in samples {
-        if ticks.last() != Some(&sample.ts_us) {
-            ticks.push(sample.ts_us);
+        let ts_us = sample.ts_us;
+        if ticks.get(at) == Some(&ts_us) {
+            continue;
         }
-    }
-    ticks.sort_unstable();
-    ticks.dedup();
-    ticks
-}
-
-fn deltas(ticks: &[i64]) -> Vec<i64> {
-    let mut before = 0_i64;
-    let step = |tick: &i64| {
-        let delta = tick.wrapping_sub(before);
-        before = *tick;
-        delta
-    };
-    ticks.iter().map(step).collect()
-}
-
-struct ColumnEncoder<'a> {
-    ticks: &'a [i64],
-    message: &'a mut SamplesMessage,
-}
-
-impl ColumnEncoder<'_> {
-    fn define(&mut self, def: &MetricDef) {
-        self.message.custom_name.push(def.name.clone());
-        self.message.custom_unit.push(def.unit.clone());
-        self.message.custom_component.push(def.component.number());
-        self.message.custom_kind.push(def.kind.number());
-        self.message.custom_category.push(def.category.number());
-        self.message.custom_better.push(def.better.number());
-    }
-
-    fn series(&mut self, metric: u32, labels: &str, run: &[Sample]) {
-        self.message.series_metric.push(metric);
-        self.message.series_labels.push(labels.to_owned());
-        self.message.series_samples.push(run.len() as u32);
-        self.times(run);
-        match common_scale(run) {
-            Some(scale) => {
-                self.message.series_scale.push(scale as u32);
-                let mut before = 0_i64;
-                for sample in run {
-                    let integer = scaled(sample.value, POWERS_OF_TEN[scale]);
-                    self.message.integer.push(integer.wrapping_sub(before));
-                    before = integer;
-                }
-            }
-            None => {
-                self.message.series_scale.push(RAW_SCALE);
-                let mut before = 0_u64;
-                for sample in run {
-                    let bits = sample.value.to_bits();
-                    self.message.float_bits.push(bits ^ before);
-                    before = bits;
-                }
-            }
+        // The next tick of the same series, or the first one of the next series.
+        if let Some(found) = [at + 1, 0]
+            .into_iter()
+            .find(|next| ticks.get(*next) == Some(&ts_us))
+        {
+            at = found;
+            continue;
         }
+        unordered |= ticks.last().is_some_and(|last| *last >= ts_us);
+        at = ticks.len();
+        ticks.push(ts_us);
     }
+    if unordered {
+        ticks.sort_unstable();
+        ticks.dedup();
+    }
+}
 
+impl Scratch {
     fn times(&mut self, run: &[Sample]) {
         let mut before = 0_usize;
         for sample in run {
@@ -164,8 +232,32 @@ impl ColumnEncoder<'_> {
                     at = self.ticks.partition_point(|tick| *tick < sample.ts_us);
                 }
             }
-            self.message.tick_step.push(at as i32 - before as i32);
+            put_signed(&mut self.step, at as i64 - before as i64);
             before = at;
+        }
+    }
+
+    fn values(&mut self, run: &[Sample]) {
+        match common_scale(run) {
+            Some(scale) => {
+                put_varint(&mut self.scale, scale as u64);
+                let mut before = 0_i64;
+                for sample in run {
+                    let integer = scaled(sample.value, POWERS_OF_TEN[scale]);
+                    put_signed(&mut self.integer, integer.wrapping_sub(before));
+                    before = integer;
+                }
+            }
+            None => {
+                put_varint(&mut self.scale, u64::from(RAW_SCALE));
+                let mut before = 0_u64;
+                for sample in run {
+                    let bits = sample.value.to_bits();
+                    self.float_bits
+                        .extend_from_slice(&(bits ^ before).to_le_bytes());
+                    before = bits;
+                }
+            }
         }
     }
 }
@@ -199,151 +291,9 @@ fn is_exact(value: f64, scale: usize) -> bool {
     (scaled(value, power) as f64 / power).to_bits() == value.to_bits()
 }
 
+/// The nearest integer of a value times a power of ten; what it yields for values that are no short
+/// decimals does not matter, because [`is_exact`] tells those.
 fn scaled(value: f64, power: f64) -> i64 {
-    (value * power).round() as i64
-}
-
-pub(super) fn decode(raw: Bytes, rows: usize) -> Result<SampleBatch, DecodeError> {
-    let message = SamplesMessage::decode(raw).map_err(|source| DecodeError::Protobuf {
-        what: "samples",
-        source,
-    })?;
-    let len = message.series_metric.len();
-    expect_len("series_labels", message.series_labels.len(), len)?;
-    expect_len("series_samples", message.series_samples.len(), len)?;
-    expect_len("series_scale", message.series_scale.len(), len)?;
-    expect_len("tick_step", message.tick_step.len(), rows)?;
-    expect_len(
-        "values",
-        message.integer.len() + message.float_bits.len(),
-        rows,
-    )?;
-    let counted: u64 = message.series_samples.iter().map(|n| u64::from(*n)).sum();
-    expect_len(
-        "samples",
-        usize::try_from(counted).unwrap_or(usize::MAX),
-        rows,
-    )?;
-    Ok(SampleBatch {
-        series: decode_series(&message)?,
-        samples: decode_values(&message, rows)?,
-    })
-}
-
-fn decode_series(message: &SamplesMessage) -> Result<Vec<Series>, DecodeError> {
-    let customs = decode_customs(message)?;
-    let names = message.series_metric.iter().zip(&message.series_labels);
-    names
-        .map(|(metric, labels)| {
-            let at = metric >> 1;
-            let metric = if metric & 1 == 0 {
-                MetricRef::Known(at)
-            } else {
-                let def = customs.get(at as usize);
-                let bad = DecodeError::BadField {
-                    field: "series_metric",
-                    value: u64::from(at),
-                };
-                MetricRef::Custom(Arc::clone(def.ok_or(bad)?))
-            };
-            Ok(Series {
-                metric,
-                labels: Labels::from_canonical(labels),
-            })
-        })
-        .collect()
-}
-
-fn decode_customs(message: &SamplesMessage) -> Result<Vec<Arc<MetricDef>>, DecodeError> {
-    let len = message.custom_name.len();
-    expect_len("custom_unit", message.custom_unit.len(), len)?;
-    expect_len("custom_component", message.custom_component.len(), len)?;
-    expect_len("custom_kind", message.custom_kind.len(), len)?;
-    expect_len("custom_category", message.custom_category.len(), len)?;
-    expect_len("custom_better", message.custom_better.len(), len)?;
-    (0..len)
-        .map(|at| {
-            Ok(Arc::new(MetricDef {
-                name: message.custom_name[at].clone(),
-                unit: message.custom_unit[at].clone(),
-                component: known(
-                    "component",
-                    message.custom_component[at],
-                    Component::from_number,
-                )?,
-                kind: known(
-                    "metric kind",
-                    message.custom_kind[at],
-                    MetricKind::from_number,
-                )?,
-                category: known(
-                    "category",
-                    message.custom_category[at],
-                    Category::from_number,
-                )?,
-                better: known("better", message.custom_better[at], Better::from_number)?,
-            }))
-        })
-        .collect()
-}
-
-fn decode_values(message: &SamplesMessage, rows: usize) -> Result<Vec<Sample>, DecodeError> {
-    let mut tick = 0_i64;
-    let absolute = |delta: &i64| {
-        tick = tick.wrapping_add(*delta);
-        tick
-    };
-    let ticks: Vec<i64> = message.tick_us.iter().map(absolute).collect();
-    let mut steps = message.tick_step.iter();
-    let mut integers = message.integer.iter();
-    let mut floats = message.float_bits.iter();
-    let mut samples = Vec::with_capacity(rows);
-    for (series, (count, scale)) in message
-        .series_samples
-        .iter()
-        .zip(&message.series_scale)
-        .enumerate()
-    {
-        let power = match *scale {
-            RAW_SCALE => None,
-            scale => Some(*known("series_scale", scale, |s| {
-                POWERS_OF_TEN.get(s as usize)
-            })?),
-        };
-        let (mut at, mut integer, mut bits) = (0_i32, 0_i64, 0_u64);
-        for _ in 0..*count {
-            let step = steps.next().copied().unwrap_or_default();
-            at = at.wrapping_add(step);
-            let ts_us = usize::try_from(at)
-                .ok()
-                .and_then(|at| ticks.get(at).copied());
-            let bad = DecodeError::BadField {
-                field: "tick_step",
-                value: at as u64,
-            };
-            let value = match power {
-                Some(power) => {
-                    integer = integer.wrapping_add(*integers.next().ok_or_else(too_few)?);
-                    integer as f64 / power
-                }
-                None => {
-                    bits ^= *floats.next().ok_or_else(too_few)?;
-                    f64::from_bits(bits)
-                }
-            };
-            samples.push(Sample {
-                series: series as u32,
-                ts_us: ts_us.ok_or(bad)?,
-                value,
-            });
-        }
-    }
-    Ok(samples)
-}
-
-fn too_few() -> DecodeError {
-    DecodeError::BadField {
-        field: "series_scale",
-        value: 0,
-    }
+    let scaled = value * power;
+    (scaled + 0.5_f64.copysign(scaled)) as i64
 }
