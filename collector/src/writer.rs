@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use driftline_eventlog::spool::{SpoolProducer, SpoolWriter};
 use driftline_eventlog::{LogError, LogWriter as _};
-use driftline_schemas::{BlockHeader, Body, Component, EncodeError, Event, SampleBatch, encode};
+use driftline_schemas::{BlockHeader, Body, Component, EncodeError, Encoder, Event, SampleBatch};
 
 use crate::CollectorError;
 use crate::clock;
@@ -53,6 +53,7 @@ pub(crate) struct Writer {
     producer: SpoolProducer,
     samples: SpoolWriter,
     events: SpoolWriter,
+    encoder: Encoder,
     inbox: Arc<Inbox>,
     tally: Arc<Tally>,
     host: String,
@@ -98,6 +99,7 @@ impl Writer {
             producer,
             samples,
             events,
+            encoder: Encoder::default(),
             inbox,
             tally,
             host,
@@ -181,6 +183,7 @@ impl Writer {
     fn append_events(&mut self, events: Vec<Event>) -> Result<(), WriteError> {
         append_all(
             &mut self.events,
+            &mut self.encoder,
             &self.host,
             Body::Events(events),
             &self.tally,
@@ -201,6 +204,7 @@ impl Writer {
         let ts_us = samples.ts_us;
         let rest = append_all(
             &mut self.samples,
+            &mut self.encoder,
             &self.host,
             Body::Samples(samples.batch),
             &self.tally,
@@ -274,8 +278,14 @@ impl Writer {
         let next_seq = self.events.next_seq() + 1;
         let last = notices::stream_closed(now_us, self.events.stream(), next_seq, "stopped");
         let body = Body::Events(vec![last_but_one, last]);
-        append_all(&mut self.events, &self.host, body, &self.tally)
-            .map_err(|unappended| unappended.error)?;
+        append_all(
+            &mut self.events,
+            &mut self.encoder,
+            &self.host,
+            body,
+            &self.tally,
+        )
+        .map_err(|unappended| unappended.error)?;
         self.events.close()?;
         if let Some(ts_us) = self.unsynced_us.take() {
             self.last_tick
@@ -322,6 +332,7 @@ impl Unappended {
 /// Appends a body, in as many blocks as it takes. On an error the rest comes back, in order.
 fn append_all(
     writer: &mut SpoolWriter,
+    encoder: &mut Encoder,
     host: &str,
     body: Body,
     tally: &Tally,
@@ -334,9 +345,9 @@ fn append_all(
             seq,
             host: host.to_owned(),
         };
-        match encode(&header, &body) {
+        match encoder.encode(&header, &body) {
             Ok(payload) => {
-                if let Err(error) = writer.append(seq, &payload) {
+                if let Err(error) = writer.append(seq, payload) {
                     waiting.push_front(body);
                     return Err(Unappended::new(waiting, WriteError::Log(error)));
                 }

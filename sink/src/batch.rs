@@ -5,11 +5,14 @@
 
 mod columns;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use driftline_schemas::{Body, Envelope, Event, Labels, MetricRef, RequestBatch, SampleBatch};
+use driftline_schemas::{
+    Envelope, Event, Labels, MetricRef, RequestBatch, Rows, SampleColumns as Columns, SeriesRun,
+};
 
 use self::columns::{Dictionary, EventColumns, RequestColumns, SampleColumns};
 use crate::table::TableName;
@@ -60,7 +63,17 @@ pub struct BatchBuilder {
     samples: BTreeMap<Day, SampleColumns>,
     requests: BTreeMap<Day, RequestColumns>,
     events: BTreeMap<Day, EventColumns>,
+    /// Per stream, the series of its blocks by their place in the block. A stream's blocks name
+    /// mostly the same series in the same places, which saves looking their texts up.
+    places: HashMap<i32, Vec<Place>>,
     rows: usize,
+}
+
+/// A series that stood at a place of a stream's block.
+struct Place {
+    metric: MetricRef,
+    labels: Box<str>,
+    keys: SeriesKeys,
 }
 
 /// Dictionaries that the days of a batch have in common.
@@ -86,6 +99,7 @@ impl BatchBuilder {
             samples: BTreeMap::new(),
             requests: BTreeMap::new(),
             events: BTreeMap::new(),
+            places: HashMap::new(),
             rows: 0,
         }
     }
@@ -100,8 +114,14 @@ impl BatchBuilder {
         self.samples.len() + self.requests.len() + self.events.len()
     }
 
-    /// Adds the rows of one block.
-    pub fn push(&mut self, envelope: &Envelope, body: &Body) {
+    /// Adds the rows of one block. `seen` is told of each series, with its first time in the block,
+    /// unless the batch has it from the same stream already; it may be told of one repeatedly.
+    pub fn push(
+        &mut self,
+        envelope: &Envelope,
+        rows: &Rows<'_>,
+        seen: &mut dyn FnMut(&SeriesRun<'_>, i64),
+    ) {
         let host = self.shared.host.key(&envelope.host);
         let stream = self.shared.stream.key(&envelope.stream.to_string());
         // Sequences start at 0 and count blocks: they stay below 2^63.
@@ -110,33 +130,46 @@ impl BatchBuilder {
             stream,
             seq: envelope.seq as i64,
         };
-        self.rows += body.rows();
-        match body {
-            Body::Samples(batch) => self.push_samples(origin, batch),
-            Body::Requests(batch) => self.push_requests(origin, batch),
-            Body::Events(events) => self.push_events(origin, events),
+        self.rows += rows.len();
+        match rows {
+            Rows::Samples(columns) => self.push_samples(origin, columns, seen),
+            Rows::Requests(batch) => self.push_requests(origin, batch),
+            Rows::Events(events) => self.push_events(origin, events),
         }
     }
 
-    fn push_samples(&mut self, origin: Origin, batch: &SampleBatch) {
-        for run in batch.samples.chunk_by(|a, b| a.series == b.series) {
-            let series = &batch.series[run[0].series as usize];
-            let (component, metric) = metric_names(&series.metric);
-            let keys = SeriesKeys {
-                component: self.shared.component.key(&component),
-                metric: self.shared.metric.key(&metric),
-                labels: self.shared.labels.key(series.labels.as_str()),
+    fn push_samples(
+        &mut self,
+        origin: Origin,
+        block: &Columns<'_>,
+        seen: &mut dyn FnMut(&SeriesRun<'_>, i64),
+    ) {
+        let places = self.places.entry(origin.stream).or_default();
+        let mut at = 0;
+        for (place, run) in block.series.iter().enumerate() {
+            let rows = at..at + run.samples;
+            at = rows.end;
+            let times = &block.ts_us[rows.clone()];
+            let Some(first) = times.first() else { continue };
+            let keys = match places.get(place) {
+                Some(known) if known.is(run) => known.keys,
+                _ => {
+                    seen(run, *first);
+                    let keys = self.shared.series_keys(run);
+                    note(places, place, run, keys);
+                    keys
+                }
             };
-            let mut rest = run;
-            while let Some(first) = rest.first() {
-                let day = Day::of(first.ts_us);
+            let (mut times, mut values) = (times, &block.values[rows]);
+            while let Some(first) = times.first() {
+                let day = Day::of(*first);
                 let columns = self.samples.entry(day).or_default();
-                let same_day = rest.partition_point(|sample| {
-                    sample.ts_us >= first.ts_us && sample.ts_us < day.end_us()
-                });
-                let (now, later) = rest.split_at(same_day.max(1));
-                columns.extend(origin, keys, now);
-                rest = later;
+                let same_day =
+                    times.partition_point(|ts_us| ts_us >= first && *ts_us < day.end_us());
+                let (now, later) = times.split_at(same_day.max(1));
+                let (values_now, values_later) = values.split_at(now.len());
+                columns.extend(origin, keys, now, values_now);
+                (times, values) = (later, values_later);
             }
         }
     }
@@ -202,13 +235,45 @@ impl BatchBuilder {
     }
 }
 
+impl Shared {
+    fn series_keys(&mut self, run: &SeriesRun<'_>) -> SeriesKeys {
+        let (component, metric) = metric_names(&run.metric);
+        SeriesKeys {
+            component: self.component.key(component),
+            metric: self.metric.key(&metric),
+            labels: self.labels.key(run.labels),
+        }
+    }
+}
+
+impl Place {
+    fn is(&self, run: &SeriesRun<'_>) -> bool {
+        self.metric == run.metric && *self.labels == *run.labels
+    }
+}
+
+/// Remembers what stands at a place now. A place that is skipped, because its series had no sample,
+/// leaves the ones after it unknown, which costs only time.
+fn note(places: &mut Vec<Place>, at: usize, run: &SeriesRun<'_>, keys: SeriesKeys) {
+    let place = Place {
+        metric: run.metric.clone(),
+        labels: Box::from(run.labels),
+        keys,
+    };
+    match places.get_mut(at) {
+        Some(known) => *known = place,
+        None if at == places.len() => places.push(place),
+        None => {}
+    }
+}
+
 /// Component and name of a metric as they stand in tables. A frozen id that a newer version gave
 /// out keeps its number, so that nothing is lost.
-pub(crate) fn metric_names(metric: &MetricRef) -> (String, String) {
+pub(crate) fn metric_names(metric: &MetricRef) -> (&str, Cow<'_, str>) {
     match (metric.view(), metric) {
-        (Some(view), _) => (view.component.as_str().to_owned(), view.name.to_owned()),
-        (None, MetricRef::Known(id)) => ("unknown".to_owned(), format!("unknown.{id}")),
-        (None, MetricRef::Custom(def)) => (def.component.as_str().to_owned(), def.name.clone()),
+        (Some(view), _) => (view.component.as_str(), Cow::Borrowed(view.name)),
+        (None, MetricRef::Known(id)) => ("unknown", Cow::Owned(format!("unknown.{id}"))),
+        (None, MetricRef::Custom(def)) => (def.component.as_str(), Cow::Borrowed(&def.name)),
     }
 }
 

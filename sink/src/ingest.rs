@@ -1,19 +1,19 @@
 //! What to do with one record: a pure decision over the record and where its stream stands.
 
 use driftline_eventlog::{Record, SourceId};
-use driftline_schemas::{Body, DecodeError, Envelope};
+use driftline_schemas::{DecodeError, Decoder, Envelope, Rows};
 
 use crate::watermark::{Verdict, Watermarks};
 
 /// What a record is.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum Outcome<'a> {
     /// New rows.
     Accepted {
         /// Whose block it is.
         envelope: Envelope,
         /// Its rows.
-        body: Body,
+        rows: Rows<'a>,
         /// Blocks of its stream that never came before it.
         missing: u64,
     },
@@ -39,7 +39,12 @@ pub(crate) enum Outcome {
 }
 
 /// Judges one record and, where it is new, moves its stream's mark past it.
-pub(crate) fn judge(source: &SourceId, record: &Record, marks: &mut Watermarks) -> Outcome {
+pub(crate) fn judge<'a>(
+    source: &SourceId,
+    record: &Record,
+    marks: &mut Watermarks,
+    decoder: &'a mut Decoder,
+) -> Outcome<'a> {
     let envelope = match Envelope::parse(&record.payload) {
         Ok(envelope) => envelope,
         Err(DecodeError::NewerFormat { found }) => return Outcome::Newer { found },
@@ -65,12 +70,12 @@ pub(crate) fn judge(source: &SourceId, record: &Record, marks: &mut Watermarks) 
             };
         }
     };
-    match envelope.decode() {
-        Ok(body) => {
+    match decoder.rows(&envelope) {
+        Ok(rows) => {
             accept(source, marks, &envelope);
             Outcome::Accepted {
                 envelope,
-                body,
+                rows,
                 missing,
             }
         }
@@ -102,7 +107,7 @@ fn accept(source: &SourceId, marks: &mut Watermarks, envelope: &Envelope) {
     }
 }
 
-fn undecodable(error: &DecodeError) -> Outcome {
+fn undecodable(error: &DecodeError) -> Outcome<'static> {
     let mut reason = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -116,7 +121,7 @@ fn undecodable(error: &DecodeError) -> Outcome {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use driftline_schemas::{BlockHeader, Component, Event, EventName, StreamId, encode};
+    use driftline_schemas::{BlockHeader, Body, Component, Event, EventName, StreamId, encode};
 
     fn stream() -> StreamId {
         "a/000000000000000000000000000000ff/events"
@@ -155,16 +160,17 @@ mod tests {
     #[test]
     fn every_block_is_taken_once_and_a_different_one_is_never_dropped_silently() {
         let mut marks = Watermarks::default();
-        let taken = judge(&kafka(), &record(10, 0, "a"), &mut marks);
+        let mut decoder = Decoder::default();
+        let taken = judge(&kafka(), &record(10, 0, "a"), &mut marks, &mut decoder);
         assert!(
             matches!(taken, Outcome::Accepted { missing: 0, .. }),
             "{taken:?}"
         );
-        let again = judge(&kafka(), &record(11, 0, "a"), &mut marks);
+        let again = judge(&kafka(), &record(11, 0, "a"), &mut marks, &mut decoder);
         assert!(matches!(again, Outcome::Duplicate), "{again:?}");
-        let other = judge(&kafka(), &record(12, 0, "b"), &mut marks);
+        let other = judge(&kafka(), &record(12, 0, "b"), &mut marks, &mut decoder);
         assert!(matches!(other, Outcome::Conflict { .. }), "{other:?}");
-        let later = judge(&kafka(), &record(13, 3, "c"), &mut marks);
+        let later = judge(&kafka(), &record(13, 3, "c"), &mut marks, &mut decoder);
         assert!(
             matches!(later, Outcome::Accepted { missing: 2, .. }),
             "{later:?}"
@@ -175,12 +181,13 @@ mod tests {
     #[test]
     fn damage_and_foreign_blocks_are_set_aside_with_a_reason() {
         let mut marks = Watermarks::default();
+        let mut decoder = Decoder::default();
         let garbage = Record {
             offset: 0,
             payload: Bytes::from_static(b"\xff\xff\xff"),
         };
         assert!(matches!(
-            judge(&kafka(), &garbage, &mut marks),
+            judge(&kafka(), &garbage, &mut marks, &mut decoder),
             Outcome::Undecodable { .. }
         ));
         let mut bytes = record(0, 0, "a message long enough").payload.to_vec();
@@ -190,14 +197,15 @@ mod tests {
             offset: 0,
             payload: Bytes::from(bytes),
         };
-        let Outcome::Undecodable { reason } = judge(&kafka(), &flipped, &mut marks) else {
+        let Outcome::Undecodable { reason } = judge(&kafka(), &flipped, &mut marks, &mut decoder)
+        else {
             panic!("a flipped bit was not noticed");
         };
         assert!(reason.contains("checksum"), "{reason}");
         let misplaced = record(5, 0, "a");
         let spool = SourceId::Spool(stream());
         assert!(matches!(
-            judge(&spool, &misplaced, &mut marks),
+            judge(&spool, &misplaced, &mut marks, &mut decoder),
             Outcome::Undecodable { .. }
         ));
         assert_eq!(marks.next_seq(&stream()), 0);

@@ -11,7 +11,7 @@ use deltalake_core::kernel::Action;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use driftline_eventlog::{LogError, LogReader, Record, SourceId};
 use driftline_schemas::arrow::PARTITION_COLUMN;
-use driftline_schemas::{Body, Kind};
+use driftline_schemas::{Decoder, Kind};
 
 use crate::batch::{BatchBuilder, MAX_DAYS_PER_BATCH};
 use crate::dead_letter::DeadLetters;
@@ -60,6 +60,7 @@ pub(crate) struct Pipeline {
     lanes: BTreeMap<String, Lane>,
     sources: Vec<SourceId>,
     batch: BatchBuilder,
+    decoder: Decoder,
     pending_since: Option<Instant>,
     pub(crate) counts: Counts,
 }
@@ -73,6 +74,7 @@ impl Pipeline {
             lanes: BTreeMap::new(),
             sources: Vec::new(),
             batch,
+            decoder: Decoder::default(),
             pending_since: None,
             counts: Counts::default(),
         }
@@ -153,69 +155,74 @@ impl Pipeline {
         source: &SourceId,
         records: &[Record],
     ) -> Result<(), SinkError> {
-        for record in records {
-            let lane = self.lane(source)?;
-            match judge(source, record, &mut lane.marks) {
-                Outcome::Accepted {
-                    envelope,
-                    body,
-                    missing,
-                } => {
-                    lane.advance(source, record.offset + 1);
-                    if missing > 0 {
-                        self.counts.missing += missing;
-                        shared
-                            .reporter
-                            .sequence_gap(&envelope, missing, shared.clock)?;
-                    }
-                    self.gather(shared, &envelope, &body);
-                }
-                Outcome::Duplicate => {
-                    lane.advance(source, record.offset + 1);
-                    self.counts.duplicates += 1;
-                }
-                Outcome::Conflict {
-                    envelope,
-                    committed,
-                } => {
-                    let reason =
-                        format!("the table holds another block with checksum {committed:08x}");
-                    self.set_aside(shared, source, record, &reason)?;
-                    self.counts.conflicts += 1;
-                    shared
-                        .reporter
-                        .conflict(&envelope, committed, source, shared.clock)?;
-                }
-                Outcome::Undecodable { reason } => {
-                    self.set_aside(shared, source, record, &reason)?;
-                    self.counts.dead_letters += 1;
-                    let origin = format!("{source} offset {}", record.offset);
-                    shared
-                        .reporter
-                        .dead_lettered(&origin, &reason, shared.clock)?;
-                }
-                Outcome::Newer { found } => {
-                    let source_id = source.to_string();
-                    return Err(SinkError::NewerFormat {
-                        source_id,
-                        offset: record.offset,
-                        found,
-                    });
-                }
-            }
-            self.pending_since.get_or_insert_with(Instant::now);
-        }
-        Ok(())
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let taken = records
+            .iter()
+            .try_for_each(|record| self.take_one(shared, source, record, &mut decoder));
+        self.decoder = decoder;
+        taken
     }
 
-    fn gather(
+    fn take_one(
         &mut self,
         shared: &mut Shared<'_>,
-        envelope: &driftline_schemas::Envelope,
-        body: &Body,
-    ) {
-        shared.series.observe(envelope, body);
-        self.batch.push(envelope, body);
+        source: &SourceId,
+        record: &Record,
+        decoder: &mut Decoder,
+    ) -> Result<(), SinkError> {
+        let lane = self.lane(source)?;
+        match judge(source, record, &mut lane.marks, decoder) {
+            Outcome::Accepted {
+                envelope,
+                rows,
+                missing,
+            } => {
+                lane.advance(source, record.offset + 1);
+                if missing > 0 {
+                    self.counts.missing += missing;
+                    shared
+                        .reporter
+                        .sequence_gap(&envelope, missing, shared.clock)?;
+                }
+                let (host, series) = (&envelope.host, &mut *shared.series);
+                self.batch.push(&envelope, &rows, &mut |run, ts_us| {
+                    series.observe(host, run, ts_us);
+                });
+            }
+            Outcome::Duplicate => {
+                lane.advance(source, record.offset + 1);
+                self.counts.duplicates += 1;
+            }
+            Outcome::Conflict {
+                envelope,
+                committed,
+            } => {
+                let reason = format!("the table holds another block with checksum {committed:08x}");
+                self.set_aside(shared, source, record, &reason)?;
+                self.counts.conflicts += 1;
+                shared
+                    .reporter
+                    .conflict(&envelope, committed, source, shared.clock)?;
+            }
+            Outcome::Undecodable { reason } => {
+                self.set_aside(shared, source, record, &reason)?;
+                self.counts.dead_letters += 1;
+                let origin = format!("{source} offset {}", record.offset);
+                shared
+                    .reporter
+                    .dead_lettered(&origin, &reason, shared.clock)?;
+            }
+            Outcome::Newer { found } => {
+                let source_id = source.to_string();
+                return Err(SinkError::NewerFormat {
+                    source_id,
+                    offset: record.offset,
+                    found,
+                });
+            }
+        }
+        self.pending_since.get_or_insert_with(Instant::now);
+        Ok(())
     }
 
     fn set_aside(

@@ -18,7 +18,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::error::ArrowError;
 use driftline_schemas::arrow::series_schema;
-use driftline_schemas::{Body, Envelope, Series};
+use driftline_schemas::{Labels, Series, SeriesRun};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
@@ -117,26 +117,19 @@ impl SeriesRegistry {
         Ok(())
     }
 
-    /// Takes note of the series in a block.
-    pub(crate) fn observe(&mut self, envelope: &Envelope, body: &Body) {
-        let Body::Samples(batch) = body else { return };
-        let mut observed = None;
-        for sample in &batch.samples {
-            if observed == Some(sample.series) {
-                continue;
-            }
-            observed = Some(sample.series);
-            let series = &batch.series[sample.series as usize];
-            let (component, metric) = metric_names(&series.metric);
-            let key = key(&envelope.host, &component, &metric, series.labels.as_str());
-            if !self.known.contains(&key) && self.fresh_keys.insert(key) {
-                let host = envelope.host.clone();
-                self.fresh.push(NewSeries {
-                    ts_us: sample.ts_us,
-                    host,
-                    series: series.clone(),
-                });
-            }
+    /// Takes note of a series of a host and of a time at which it had a sample.
+    pub(crate) fn observe(&mut self, host: &str, run: &SeriesRun<'_>, ts_us: i64) {
+        let (component, metric) = metric_names(&run.metric);
+        let key = key(host, component, &metric, run.labels);
+        if !self.known.contains(&key) && self.fresh_keys.insert(key) {
+            self.fresh.push(NewSeries {
+                ts_us,
+                host: host.to_owned(),
+                series: Series {
+                    metric: run.metric.clone(),
+                    labels: Labels::from_canonical(run.labels),
+                },
+            });
         }
     }
 
@@ -162,7 +155,7 @@ impl SeriesRegistry {
                 words.unwrap_or(["", "unknown", "unknown", "neither"]);
             let labels = fresh.series.labels.as_str();
             let row = [
-                &component,
+                component,
                 &fresh.host,
                 &metric,
                 labels,

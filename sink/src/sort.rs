@@ -97,7 +97,8 @@ mod tests {
     use crate::batch::BatchBuilder;
     use bytes::Bytes;
     use driftline_schemas::{
-        BlockHeader, Body, Envelope, Labels, MetricDef, MetricRef, SampleBatch, Series, encode,
+        BlockHeader, Body, Decoder, Envelope, Labels, MetricDef, MetricRef, SampleBatch, Series,
+        encode,
     };
     use std::sync::Arc;
 
@@ -129,7 +130,9 @@ mod tests {
         let payload = Bytes::from(encode(&header, &body).expect("encode"));
         let envelope = Envelope::parse(&payload).expect("parse");
         let mut builder = BatchBuilder::new(TableName::Samples);
-        builder.push(&envelope, &envelope.decode().expect("decode"));
+        let mut decoder = Decoder::default();
+        let rows = decoder.rows(&envelope).expect("decode");
+        builder.push(&envelope, &rows, &mut |_, _| {});
         builder.finish().expect("finish").remove(0).1
     }
 

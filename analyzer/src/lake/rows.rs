@@ -14,7 +14,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use driftline_schemas::arrow::{PARTITION_COLUMN, samples_schema, series_schema};
-use driftline_schemas::{MetricRef, SampleBatch, Series};
+use driftline_schemas::{Labels, MetricRef, SampleBatch, Series, SeriesRun};
 
 const US_PER_DAY: i64 = 86_400_000_000;
 
@@ -108,20 +108,29 @@ pub(super) struct SeenSeries {
 impl SeenSeries {
     /// Takes note of the series of a host's samples.
     pub(super) fn observe(&mut self, host: &str, batch: &SampleBatch) {
+        for run in batch.samples.chunk_by(|a, b| a.series == b.series) {
+            let series = &batch.series[run[0].series as usize];
+            self.note(host, series.clone(), run[0].ts_us);
+        }
+    }
+
+    /// Takes note of one series, as a block names it.
+    pub(super) fn observe_run(&mut self, host: &str, run: &SeriesRun<'_>, ts_us: i64) {
+        let series = Series {
+            metric: run.metric.clone(),
+            labels: Labels::from_canonical(run.labels),
+        };
+        self.note(host, series, ts_us);
+    }
+
+    fn note(&mut self, host: &str, series: Series, ts_us: i64) {
         if !self.hosts.contains_key(host) {
             self.hosts.insert(host.to_owned(), HashMap::new());
         }
-        let Some(known) = self.hosts.get_mut(host) else {
-            return;
-        };
-        for run in batch.samples.chunk_by(|a, b| a.series == b.series) {
-            let series = &batch.series[run[0].series as usize];
-            match known.get_mut(series) {
-                Some(first) => *first = (*first).min(run[0].ts_us),
-                None => {
-                    known.insert(series.clone(), run[0].ts_us);
-                }
-            }
+        let known = self.hosts.get_mut(host);
+        let first = known.map(|known| known.entry(series).or_insert(ts_us));
+        if let Some(first) = first {
+            *first = (*first).min(ts_us);
         }
     }
 

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use driftline_eventlog::disk::RealDisk;
 use driftline_eventlog::spool::SpoolReader;
 use driftline_eventlog::{LogError, LogReader, Record, SourceId};
-use driftline_schemas::{Body, DecodeError, Envelope, Kind, StreamId};
+use driftline_schemas::{DecodeError, Decoder, Envelope, Kind, StreamId};
 use driftline_sink::batch::{BatchBuilder, MAX_DAYS_PER_BATCH};
 use driftline_sink::table::{Snapshot, TableName};
 use driftline_sink::watermark::Watermarks;
@@ -77,6 +77,7 @@ struct TailReader {
 impl TailReader {
     fn read(mut self, reader: &mut dyn LogReader, marks: &Watermarks) -> Result<Fresh, LakeError> {
         let mut builder = BatchBuilder::new(TableName::of(self.kind));
+        let mut decoder = Decoder::default();
         let mut seen = SeenSeries::default();
         for source in reader.sources(self.kind)? {
             let SourceId::Spool(stream) = &source else {
@@ -94,7 +95,7 @@ impl TailReader {
                 let Some(newest) = records.last() else { break };
                 next = newest.offset + 1;
                 for record in &records {
-                    self.take(stream, record, &mut builder, &mut seen)?;
+                    self.take(stream, record, &mut builder, &mut seen, &mut decoder)?;
                 }
             }
         }
@@ -115,10 +116,11 @@ impl TailReader {
         record: &Record,
         builder: &mut BatchBuilder,
         seen: &mut SeenSeries,
+        decoder: &mut Decoder,
     ) -> Result<(), LakeError> {
         let decoded = Envelope::parse(&record.payload)
-            .and_then(|envelope| envelope.decode().map(|body| (envelope, body)));
-        let (envelope, body) = match decoded {
+            .and_then(|envelope| decoder.rows(&envelope).map(|rows| (envelope, rows)));
+        let (envelope, rows) = match decoded {
             Ok(decoded) => decoded,
             Err(DecodeError::NewerFormat { found }) => {
                 return Err(LakeError::NewerFormat {
@@ -142,17 +144,16 @@ impl TailReader {
             ));
             return Ok(());
         }
-        self.rows += body.rows();
+        self.rows += rows.len();
         if self.rows > self.limit {
             return Err(LakeError::TailTooLong {
                 kind: self.kind,
                 limit: self.limit,
             });
         }
-        if let Body::Samples(batch) = &body {
-            seen.observe(&envelope.host, batch);
-        }
-        builder.push(&envelope, &body);
+        builder.push(&envelope, &rows, &mut |run, ts_us| {
+            seen.observe_run(&envelope.host, run, ts_us);
+        });
         if builder.rows() >= ROWS_PER_BATCH || builder.days() >= MAX_DAYS_PER_BATCH {
             self.flush(builder)?;
         }

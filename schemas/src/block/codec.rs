@@ -163,8 +163,9 @@ impl Rows<'_> {
 
 impl Decoder {
     /// Decompresses and decodes the body of a block.
-    pub fn rows<'a>(&'a mut self, envelope: &'a Envelope) -> Result<Rows<'a>, DecodeError> {
-        let raw = self.decompress(envelope)?;
+    pub fn rows(&mut self, envelope: &Envelope) -> Result<Rows<'_>, DecodeError> {
+        self.decompress(envelope)?;
+        let raw = self.raw.as_slice();
         let rows = envelope.rows as usize;
         Ok(match envelope.stream.kind {
             Kind::Samples => Rows::Samples(samples::decode(raw, rows)?),
@@ -173,31 +174,32 @@ impl Decoder {
         })
     }
 
-    fn decompress<'a>(&'a mut self, envelope: &'a Envelope) -> Result<&'a [u8], DecodeError> {
+    /// Fills `raw`.
+    fn decompress(&mut self, envelope: &Envelope) -> Result<(), DecodeError> {
+        self.raw.clear();
         match envelope.codec {
             CODEC_PLAIN => {
-                expect_len("body", envelope.body.len(), envelope.raw_bytes)?;
-                Ok(&envelope.body)
+                self.raw.extend_from_slice(&envelope.body);
             }
             CODEC_ZSTD => {
                 let decompressor = match &mut self.decompressor {
                     Some(decompressor) => decompressor,
                     none => none.insert(Decompressor::new().map_err(DecodeError::Decompress)?),
                 };
-                self.raw.clear();
                 // Bounded by MAX_RAW_BYTES, which the envelope was checked against.
                 self.raw.reserve(envelope.raw_bytes);
                 decompressor
                     .decompress_to_buffer(&envelope.body, &mut self.raw)
                     .map_err(DecodeError::Decompress)?;
-                expect_len("body", self.raw.len(), envelope.raw_bytes)?;
-                Ok(&self.raw)
             }
-            other => Err(DecodeError::BadField {
-                field: "codec",
-                value: u64::from(other),
-            }),
+            other => {
+                return Err(DecodeError::BadField {
+                    field: "codec",
+                    value: u64::from(other),
+                });
+            }
         }
+        expect_len("body", self.raw.len(), envelope.raw_bytes)
     }
 }
 

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{Int32Type, SchemaRef};
 use arrow::error::ArrowError;
 use driftline_schemas::arrow::{events_schema, requests_schema, samples_schema};
-use driftline_schemas::{Event, Request, Sample};
+use driftline_schemas::{Event, Request};
 
 use super::{Origin, SeriesKeys, Shared};
 
@@ -67,10 +67,16 @@ pub(super) struct SampleColumns {
 }
 
 impl SampleColumns {
-    pub(super) fn extend(&mut self, origin: Origin, keys: SeriesKeys, samples: &[Sample]) {
-        let len = self.ts.len() + samples.len();
-        self.ts.extend(samples.iter().map(|sample| sample.ts_us));
-        self.value.extend(samples.iter().map(|sample| sample.value));
+    pub(super) fn extend(
+        &mut self,
+        origin: Origin,
+        keys: SeriesKeys,
+        ts_us: &[i64],
+        values: &[f64],
+    ) {
+        let len = self.ts.len() + ts_us.len();
+        self.ts.extend_from_slice(ts_us);
+        self.value.extend_from_slice(values);
         self.component.resize(len, keys.component);
         self.host.resize(len, origin.host);
         self.metric.resize(len, keys.metric);
