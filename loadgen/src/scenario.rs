@@ -29,6 +29,7 @@ use regex::Regex;
 
 use crate::threshold::Threshold;
 
+pub(crate) use self::http::is_free_header;
 pub use self::http::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS_HTTP2,
     DEFAULT_MAX_ANSWER_BYTES, DEFAULT_STREAMS, DEFAULT_TIMEOUT, DEFAULT_WAITING, MAX_CONNECTIONS,

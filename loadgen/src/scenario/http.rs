@@ -141,6 +141,19 @@ fn default_connections(version: HttpVersion, streams: u32, stages: &[Stage]) -> 
     users.max(if open { arrivals } else { 1 })
 }
 
+/// Whether a scenario may name this header: a token that the client does not write by itself.
+pub(crate) fn is_free_header(name: &str) -> bool {
+    HeaderName::from_bytes(name.as_bytes()).is_ok() && own_header(name).is_none()
+}
+
+/// What to do instead of naming a header that the client writes by itself.
+fn own_header(name: &str) -> Option<&'static str> {
+    OWN_HEADERS
+        .iter()
+        .find(|(own, _)| name.eq_ignore_ascii_case(own))
+        .map(|(_, instead)| *instead)
+}
+
 /// A table of headers. Names are tokens that the client does not write by itself.
 pub(super) fn read_headers(item: &Item<'_>, scope: &Scope<'_>) -> Vec<(String, Template)> {
     let mut headers = Vec::new();
@@ -152,10 +165,7 @@ pub(super) fn read_headers(item: &Item<'_>, scope: &Scope<'_>) -> Vec<(String, T
             ));
             continue;
         }
-        let own = OWN_HEADERS
-            .iter()
-            .find(|(own, _)| name.eq_ignore_ascii_case(own));
-        if let Some((_, instead)) = own {
+        if let Some(instead) = own_header(name) {
             header.key_fault(format!(
                 "the client writes the header `{name}` by itself; leave it out: {instead}"
             ));

@@ -25,8 +25,8 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DEFAULT_RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// The random part of that pause.
 pub const DEFAULT_RECONNECT_JITTER: Duration = Duration::from_secs(1);
-/// Smallest message whose time of sending or number is inside it.
-pub const MIN_SIZE: u32 = 16;
+/// Smallest message: its stamp, by which the answer is known, takes so much.
+pub const MIN_SIZE: u32 = 20;
 /// Largest message.
 pub const MAX_SIZE: u32 = 16 << 20;
 /// Most messages of a burst.
