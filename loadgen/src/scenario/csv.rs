@@ -1,8 +1,13 @@
 //! Comma-separated values by RFC 4180: fields in quotes may hold commas, line ends and doubled
 //! quotes. Empty lines are skipped.
 
-/// Records with the line each begins at, from 1; the error is a line and what is wrong there.
-pub(super) fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, (usize, String)> {
+/// The line that a record begins at, from 1, and its fields.
+pub(super) type Record = (usize, Vec<String>);
+/// A line, from 1, and what is wrong with it.
+pub(super) type RowFault = (usize, String);
+
+/// All records of a text.
+pub(super) fn records(text: &str) -> Result<Vec<Record>, RowFault> {
     let mut reader = Reader {
         rest: text,
         line: 1,
@@ -46,7 +51,7 @@ impl Reader<'_> {
     }
 
     /// One field; afterwards comes a comma, a line end or nothing.
-    fn field(&mut self) -> Result<String, (usize, String)> {
+    fn field(&mut self) -> Result<String, RowFault> {
         let line = self.line;
         if !self.take("\"") {
             let end = self.rest.find([',', '\n']).unwrap_or(self.rest.len());

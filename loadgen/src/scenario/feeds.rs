@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use toml::de::DeValue;
 
 use super::Feed;
-use super::csv;
+use super::csv::{self, RowFault};
 use super::document::Section;
 
 /// Largest feed file.
@@ -69,6 +70,14 @@ pub(super) fn read(root: &Section<'_>, base: &Path) -> BTreeMap<String, Arc<Feed
     feeds
 }
 
+/// Names of all feeds, also of those that cannot be read.
+pub(super) fn declared(root: &Section<'_>) -> Vec<String> {
+    let Some(DeValue::Table(table)) = root.get("feeds").map(|item| item.value()) else {
+        return Vec::new();
+    };
+    table.keys().map(|key| key.get_ref().to_string()).collect()
+}
+
 fn read_file(path: &Path) -> Result<Feed, FeedError> {
     let owned = || path.to_owned();
     let failed = |source| FeedError::Read {
@@ -106,9 +115,6 @@ fn read_file(path: &Path) -> Result<Feed, FeedError> {
     }
     Ok(feed)
 }
-
-/// A line and what is wrong with it.
-type RowFault = (usize, String);
 
 fn from_csv(text: &str) -> Result<Feed, RowFault> {
     let mut records = csv::records(text)?.into_iter();

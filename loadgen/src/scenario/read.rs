@@ -85,7 +85,7 @@ fn read(text: &str, base: &Path, default_name: &str) -> Result<Scenario, Scenari
 
 fn read_root(root: &Section<'_>, text: &str, base: &Path, default_name: &str) -> Scenario {
     let feeds = feeds::read(root, base);
-    let scope = Scope::new(&feeds);
+    let scope = Scope::new(&feeds, feeds::declared(root));
     let mut endpoints = Endpoints::default();
     let journeys = requests::read(root, &scope, &mut endpoints);
     let subjects = Subjects {
@@ -98,7 +98,7 @@ fn read_root(root: &Section<'_>, text: &str, base: &Path, default_name: &str) ->
         );
     }
     let stages = stages::read(root, subjects);
-    let total = || stages.iter().map(|stage| stage.duration).sum();
+    let total = stages::total(&stages);
     let websockets = websockets::read(root, &scope, &mut endpoints, total);
     let http: HttpOptions = http::read(root, base, &stages, &scope);
     let thresholds = read_thresholds(root, &endpoints.names, &stages);
@@ -112,7 +112,7 @@ fn read_root(root: &Section<'_>, text: &str, base: &Path, default_name: &str) ->
         seed: seed.unwrap_or(DEFAULT_SEED),
         text: text.to_owned(),
         hash: format!("{:016x}", fnv1a(text.as_bytes())),
-        warm_up: read_warm_up(root, total()),
+        warm_up: read_warm_up(root, total),
         drain: drain.unwrap_or(DEFAULT_DRAIN),
         stages,
         http,

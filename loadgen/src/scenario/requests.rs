@@ -53,12 +53,13 @@ pub(super) fn read(
     let mut journeys = Vec::new();
     for section in root.sections("requests", "request", &REQUEST_KEYS) {
         let mut scope = scope.clone();
+        let weight = read_weight(&section);
         let Some(step) = read_step(&section, &mut scope, endpoints) else {
             continue;
         };
         journeys.push(Journey {
             name: endpoints.names[step.endpoint as usize].clone(),
-            weight: read_weight(&section),
+            weight,
             steps: vec![step],
             cookies: false,
         });
@@ -162,8 +163,12 @@ fn read_step(
     let captures = section
         .get("captures")
         .map_or_else(Vec::new, |item| answers::read_captures(&item));
-    for capture in &captures {
-        scope.capture(&capture.name);
+    // By their keys, since a capture with a fault is still one.
+    let named = section.get("captures").map(|item| item.value());
+    if let Some(DeValue::Table(table)) = named {
+        for name in table.keys() {
+            scope.capture(name.get_ref());
+        }
     }
     Some(Step {
         endpoint,

@@ -19,6 +19,7 @@ pub const MAX_USERS: u32 = 1_000_000;
 pub const MAX_STAGES: usize = 10_000;
 
 const KEYS: [&str; 5] = ["name", "duration", "rate", "users", "arrival"];
+const RATE_FORMS: &str = "(arrivals per second) or a table such as { from = 0, to = 500 }, { steps = [100, 200] } or { base = 100, spike = 1000, for = \"5s\" }";
 const RATE_REMEDY: &str = "from 0 to 10000000 (arrivals per second)";
 
 /// What a scenario has to put load on.
@@ -37,17 +38,16 @@ pub(super) fn read(root: &Section<'_>, subjects: Subjects) -> Vec<Stage> {
         root.fault("there are no stages; write [[stages]] with a duration and a rate or users");
     }
     for section in sections {
-        if let Some(parts) = read_stage(&section, subjects, stages.len()) {
-            for part in &parts {
-                if !names.insert(part.name.clone()) {
-                    section.fault(format!(
-                        "two stages are called `{}`; give each a `name` of its own",
-                        part.name
-                    ));
-                }
+        let parts = read_stage(&section, subjects, stages.len());
+        for part in &parts {
+            if !names.insert(part.name.clone()) {
+                section.fault(format!(
+                    "two stages are called `{}`; give each a `name` of its own",
+                    part.name
+                ));
             }
-            stages.extend(parts);
         }
+        stages.extend(parts);
         if stages.len() > MAX_STAGES {
             section.fault(format!(
                 "there are more than {MAX_STAGES} stages; write fewer"
@@ -60,7 +60,7 @@ pub(super) fn read(root: &Section<'_>, subjects: Subjects) -> Vec<Stage> {
 }
 
 fn check_whole(root: &Section<'_>, stages: &[Stage], subjects: Subjects) {
-    let total: Duration = stages.iter().map(|stage| stage.duration).sum();
+    let total = total(stages);
     if total > MAX_DURATION {
         root.fault("the stages last longer than 30 days in all; write shorter ones");
     }
@@ -75,7 +75,7 @@ fn check_whole(root: &Section<'_>, stages: &[Stage], subjects: Subjects) {
     }
 }
 
-fn read_stage(section: &Section<'_>, subjects: Subjects, before: usize) -> Option<Vec<Stage>> {
+fn read_stage(section: &Section<'_>, subjects: Subjects, before: usize) -> Vec<Stage> {
     let name = section.get("name").and_then(|item| item.filled_text());
     let duration = section
         .need("duration", "duration = \"30s\"")
@@ -107,38 +107,50 @@ fn read_stage(section: &Section<'_>, subjects: Subjects, before: usize) -> Optio
         ));
     }
     let what = &section.what;
+    // A part that cannot be read stands in with one that causes no further fault, so that
+    // everything else, and thresholds on this stage, are still looked at.
+    let assumed = duration.unwrap_or(MAX_DURATION);
     let loads = match (rate, users) {
         (Some(_), Some(users)) => {
             users.key_fault(format!(
                 "{what} has both `rate` and `users`; keep one of them"
             ));
-            return None;
+            None
         }
-        (Some(rate), None) => read_rate(&rate, duration?, arrival)?,
-        (None, Some(users)) => vec![("", duration?, read_users(&users)?)],
+        (Some(rate), None) => read_rate(&rate, assumed, arrival),
+        (None, Some(users)) => read_users(&users).map(|load| vec![("", assumed, load)]),
         (None, None) => {
             if !subjects.websockets {
                 section.fault(format!(
                     "{what} has no load; write rate = 500 or users = 64"
                 ));
             }
-            vec![("", duration?, Load::Hold)]
+            Some(vec![("", assumed, Load::Hold)])
         }
     };
+    let loads = loads.unwrap_or_else(|| vec![("", assumed, Load::Users { from: 1, to: 1 })]);
     let stages = loads
         .into_iter()
         .enumerate()
-        .map(|(at, (part, duration, load))| Stage {
+        .map(|(at, (part, length, load))| Stage {
             name: match (name, part) {
                 (Some(name), "") => name.to_owned(),
                 (Some(name), "step") => format!("{name}.{}", at + 1),
                 (Some(name), part) => format!("{name}.{part}"),
                 (None, _) => (before + at + 1).to_string(),
             },
-            duration,
+            duration: duration.map_or(Duration::ZERO, |_| length),
             load,
         });
-    Some(stages.collect())
+    stages.collect()
+}
+
+/// How long the stages last, zero where the duration of one could not be read.
+pub(super) fn total(stages: &[Stage]) -> Duration {
+    match stages.iter().any(|stage| stage.duration.is_zero()) {
+        true => Duration::ZERO,
+        false => stages.iter().map(|stage| stage.duration).sum(),
+    }
 }
 
 /// Parts of a stage: what distinguishes the part's name, how long, how much.
@@ -151,11 +163,11 @@ fn read_rate(item: &Item<'_>, duration: Duration, arrival: Arrival) -> Option<Lo
         arrival,
     };
     let DeValue::Table(table) = item.value() else {
-        let rate = read_number(
-            item,
-            "from 0 to 10000000 (arrivals per second), or a table such as { from = 0, to = 500 }, { steps = [100, 200] } or { base = 100, spike = 1000, for = \"5s\" }",
-        )?;
-        return Some(vec![("", duration, even(rate))]);
+        let remedy = match item.is_number() {
+            true => RATE_REMEDY,
+            false => RATE_FORMS,
+        };
+        return Some(vec![("", duration, even(read_number(item, remedy)?))]);
     };
     if table.contains_key("steps") {
         let section = item.section(&["steps"])?;

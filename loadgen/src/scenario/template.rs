@@ -77,13 +77,16 @@ impl Template {
 #[derive(Clone)]
 pub(super) struct Scope<'s> {
     feeds: &'s BTreeMap<String, Arc<Feed>>,
+    /// Feeds that the scenario names; those that are not in `feeds` have a fault of their own.
+    declared: Vec<String>,
     captured: Vec<String>,
 }
 
 impl<'s> Scope<'s> {
-    pub(super) fn new(feeds: &'s BTreeMap<String, Arc<Feed>>) -> Self {
+    pub(super) fn new(feeds: &'s BTreeMap<String, Arc<Feed>>, declared: Vec<String>) -> Self {
         Self {
             feeds,
+            declared,
             captured: Vec::new(),
         }
     }
@@ -96,6 +99,13 @@ impl<'s> Scope<'s> {
     /// What is wrong with a variable's name here, and what to do.
     pub(super) fn fault_of(&self, name: &str) -> Option<String> {
         if BUILTINS.contains(&name) || self.captured.iter().any(|captured| captured == name) {
+            return None;
+        }
+        let feed_name = name.split_once('.').map(|(feed_name, _)| feed_name);
+        let is_broken = |feed: &str| {
+            !self.feeds.contains_key(feed) && self.declared.iter().any(|declared| declared == feed)
+        };
+        if feed_name.is_some_and(is_broken) {
             return None;
         }
         if let Some((feed_name, column)) = name.split_once('.')

@@ -221,7 +221,7 @@ fn all_faults_are_named_in_order() {
          line 5, column 8: `rate` of stage 1 is 1e9; write a number from 0 to 10000000 (arrivals per second)\n  \
          line 7, column 8: `path` of request 1 is `items`, without a leading `/`; write \"/items\"\n  \
          line 8, column 10: `weight` of request 1 is 0, so that it is never chosen; write a number above 0 or leave it out\n  \
-         line 10, column 1: threshold on stage `2`, which does not exist; there are none"
+         line 10, column 1: threshold on stage `2`, which does not exist; did you mean `1`?"
     );
 }
 
@@ -305,7 +305,7 @@ fn faults_of_requests_name_the_remedy() {
     );
     assert_eq!(
         wrong_between(REQUEST),
-        "line 6, column 1: request 2 is an endpoint `GET /`, and there is one already; give it a `name` of its own"
+        "line 7, column 1: request 2 is an endpoint `GET /`, and there is one already; give it a `name` of its own"
     );
     assert_eq!(
         wrong_between("[[journeys]]\nname = \"j\""),
@@ -315,6 +315,19 @@ fn faults_of_requests_name_the_remedy() {
         wrong_between("[[requests]]\npath = \"http://host/a\""),
         "line 5, column 8: `path` of request 1 is `http://host/a`, without a leading `/`; the host comes from --target; write the path alone"
     );
+}
+
+#[test]
+fn one_fault_does_not_cause_others() {
+    let text = "[feeds.f]\nfile = \"f.txt\"\n[[stages]]\nname = \"s\"\nduration = \"5\"\nusers = 1\n\
+                [[journeys]]\n[[journeys.steps]]\npath = \"/${f.x}\"\ncaptures = { id = { json = \"x\" } }\n\
+                [[journeys.steps]]\npath = \"/${id}\"\n[thresholds]\n\"max{stage=s}\" = \"< 1s\"\n";
+    let message = wrong(text);
+    let faults: Vec<&str> = message.lines().skip(1).collect();
+    assert_eq!(faults.len(), 3, "{message}");
+    assert!(faults[0].starts_with("  line 2, column 8: feed file f.txt is of no known kind"));
+    assert!(faults[1].starts_with("  line 5, column 12: `duration` of stage 1"));
+    assert!(faults[2].starts_with("  line 10, column 28: `json` of `id`"));
 }
 
 #[test]
@@ -336,7 +349,7 @@ fn faults_of_feeds_and_websockets_name_the_remedy() {
     );
     assert_eq!(
         websocket("message = { every = \"1s\", size = 4 }"),
-        "line 6, column 33: `size` of `message` of websocket 1 is 4; write a whole number from 20 to 16777216"
+        "line 6, column 34: `size` of `message` of websocket 1 is 4; write a whole number from 20 to 16777216"
     );
     assert_eq!(
         websocket("pattern = \"subscribe\"\nmessage = { size = 64 }"),

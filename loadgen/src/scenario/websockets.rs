@@ -71,12 +71,12 @@ pub(super) fn read(
     root: &Section<'_>,
     scope: &Scope<'_>,
     endpoints: &mut Endpoints,
-    total: impl Fn() -> Duration,
+    total: Duration,
 ) -> Vec<WebSocket> {
     let sections = root.sections("websockets", "websocket", &KEYS);
     let groups = sections
         .iter()
-        .filter_map(|section| read_group(section, scope, endpoints, total()));
+        .filter_map(|section| read_group(section, scope, endpoints, total));
     groups.collect()
 }
 
