@@ -86,3 +86,26 @@ fn websockets_are_ten_thousand_and_chats_have_slow_readers() {
         Pattern::SlowConsumer { .. }
     )));
 }
+
+#[test]
+fn the_reference_of_all_keys_is_right_and_states_the_defaults() {
+    let readme = std::fs::read_to_string(directory().join("README.md")).expect("it is there");
+    let reference = readme.split("```").nth(1).expect("it has a block");
+    let reference = reference.strip_prefix("toml").expect("the block is TOML");
+    let parse = |text: &str| match Scenario::parse(text, &directory()) {
+        Ok(scenario) => scenario,
+        Err(error) => panic!("{error}"),
+    };
+    let stated = parse(reference);
+    let default = parse(
+        "[[stages]]\nduration = \"1s\"\nrate = 1\n[[requests]]\npath = \"/\"\n[[websockets]]\npath = \"/ws\"\n",
+    );
+    assert_eq!((stated.seed, stated.drain), (default.seed, default.drain));
+    let mut http = stated.http.clone();
+    http.headers.clear();
+    assert_eq!(format!("{http:?}"), format!("{:?}", default.http));
+    let (chat, plain) = (&stated.websockets[0], &default.websockets[0]);
+    assert_eq!(chat.connect_rate, plain.connect_rate);
+    assert_eq!(chat.timeout, plain.timeout);
+    assert_eq!(stated.websockets[1].pattern, plain.pattern);
+}

@@ -1,9 +1,13 @@
 //! A value that fits a JSON schema: its example, default or first choice, else one of its type.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 /// Deepest nesting of a sample, and longest chain of references; schemas may refer to themselves.
 const MAX_DEPTH: usize = 8;
+/// Most values of a sample; schemas that refer to themselves more than once grow with each level.
+const MAX_VALUES: u32 = 5_000;
 
 /// What references lead to; the same document.
 #[derive(Clone, Copy)]
@@ -38,13 +42,21 @@ impl<'d> Document<'d> {
         }
         holder
             .get("schema")
-            .map_or(Value::Null, |schema| self.of_schema(schema, 0))
+            .map_or(Value::Null, |schema| self.of_whole(schema))
     }
 
-    fn of_schema(self, schema: &'d Value, depth: usize) -> Value {
+    fn of_whole(self, schema: &'d Value) -> Value {
+        self.of_schema(schema, 0, &Cell::new(MAX_VALUES))
+    }
+
+    fn of_schema(self, schema: &'d Value, depth: usize, left: &Cell<u32>) -> Value {
+        let Some(rest) = left.get().checked_sub(1) else {
+            return Value::Null;
+        };
         if depth > MAX_DEPTH {
             return Value::Null;
         }
+        left.set(rest);
         let schema = self.resolve(schema);
         for key in ["example", "const", "default"] {
             if let Some(value) = schema.get(key) {
@@ -58,14 +70,15 @@ impl<'d> Document<'d> {
         }
         for key in ["oneOf", "anyOf"] {
             if let Some(first) = schema.get(key).and_then(|choices| choices.get(0)) {
-                return self.of_schema(first, depth + 1);
+                return self.of_schema(first, depth + 1, left);
             }
         }
         match type_of(schema) {
-            "object" => Value::Object(self.of_object(schema, depth)),
+            "object" => Value::Object(self.of_object(schema, depth, left)),
             "array" => {
                 let items = schema.get("items");
-                let sample = items.map_or(Value::Null, |items| self.of_schema(items, depth + 1));
+                let sample =
+                    items.map_or(Value::Null, |items| self.of_schema(items, depth + 1, left));
                 Value::Array(vec![sample])
             }
             "integer" | "number" => number_for(schema),
@@ -75,11 +88,11 @@ impl<'d> Document<'d> {
         }
     }
 
-    fn of_object(self, schema: &'d Value, depth: usize) -> Map<String, Value> {
+    fn of_object(self, schema: &'d Value, depth: usize, left: &Cell<u32>) -> Map<String, Value> {
         let mut object = Map::new();
         let parts = schema.get("allOf").and_then(Value::as_array);
         for part in parts.into_iter().flatten() {
-            if let Value::Object(part) = self.of_schema(part, depth + 1) {
+            if let Value::Object(part) = self.of_schema(part, depth + 1, left) {
                 object.extend(part);
             }
         }
@@ -87,7 +100,7 @@ impl<'d> Document<'d> {
         for (name, property) in properties.into_iter().flatten() {
             let property = self.resolve(property);
             if property.get("readOnly").and_then(Value::as_bool) != Some(true) {
-                object.insert(name.clone(), self.of_schema(property, depth + 1));
+                object.insert(name.clone(), self.of_schema(property, depth + 1, left));
             }
         }
         object
@@ -182,14 +195,33 @@ mod tests {
         let holder = json!({"schema": schema});
         let merged = Document(&holder).of_holder(&holder);
         assert_eq!(merged, json!({"a": [true], "b": "2024-01-01"}));
-        let node = documents.of_schema(&document["components"]["schemas"]["Node"], 0);
+        let node = documents.of_whole(&document["components"]["schemas"]["Node"]);
         assert_eq!(node["name"], "textte");
         assert_eq!(node["kind"], "leaf");
         assert_eq!(node["weight"], 0.5);
         assert!(node.get("id").is_none());
         assert!(node["parent"]["parent"].is_object());
         // A reference to itself ends, with a sample of no known type.
-        let looped = documents.of_schema(&document["components"]["schemas"]["Loop"], 0);
+        let looped = documents.of_whole(&document["components"]["schemas"]["Loop"]);
         assert_eq!(looped, "text");
+    }
+
+    #[test]
+    fn samples_of_schemas_that_grow_are_bounded() {
+        let names: Vec<String> = (0..20).map(|at| format!("p{at}")).collect();
+        let reference = json!({"$ref": "#/wide"});
+        let properties: Map<String, Value> = names
+            .into_iter()
+            .map(|name| (name, reference.clone()))
+            .collect();
+        let document = json!({"wide": {"type": "object", "properties": properties}});
+        let sample = Document(&document).of_whole(&document["wide"]).to_string();
+        // 20 values for each of those that count, of at most 10 characters.
+        assert!(
+            sample.len() < MAX_VALUES as usize * 20 * 12,
+            "{}",
+            sample.len()
+        );
+        assert!(sample.contains("null"));
     }
 }
