@@ -320,3 +320,6 @@ fn optimizer_rules() -> Vec<Arc<dyn datafusion::optimizer::OptimizerRule + Send 
 mod tests;
 #[cfg(test)]
 mod view_tests;
+
+#[cfg(test)]
+mod run_view_tests;

@@ -7,7 +7,7 @@
 //! commit.
 
 pub(crate) mod provider;
-mod rows;
+pub(crate) mod rows;
 mod tail;
 
 use std::path::{Path, PathBuf};

@@ -246,7 +246,7 @@ impl FromStr for ParameterKind {
 
 /// The files that the binary carries.
 #[rustfmt::skip]
-const BUILT_IN: [(&str, &str); 13] = [
+const BUILT_IN: [(&str, &str); 17] = [
     ("views/counter_rates.sql", include_str!("../../queries/views/counter_rates.sql")),
     ("views/cpu_utilisation.sql", include_str!("../../queries/views/cpu_utilisation.sql")),
     ("views/derived_series.sql", include_str!("../../queries/views/derived_series.sql")),
@@ -257,6 +257,10 @@ const BUILT_IN: [(&str, &str); 13] = [
     ("views/memory_available.sql", include_str!("../../queries/views/memory_available.sql")),
     ("views/network_throughput.sql", include_str!("../../queries/views/network_throughput.sql")),
     ("views/pressure.sql", include_str!("../../queries/views/pressure.sql")),
+    ("views/run_requests.sql", include_str!("../../queries/views/run_requests.sql")),
+    ("views/run_summary.sql", include_str!("../../queries/views/run_summary.sql")),
+    ("views/run_timeline.sql", include_str!("../../queries/views/run_timeline.sql")),
+    ("views/runs.sql", include_str!("../../queries/views/runs.sql")),
     ("views/top_processes.sql", include_str!("../../queries/views/top_processes.sql")),
     ("baselines/host_window.sql", include_str!("../../queries/baselines/host_window.sql")),
     ("regressions/window_shift.sql", include_str!("../../queries/regressions/window_shift.sql")),

@@ -7,13 +7,18 @@ use std::path::Path;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
-use driftline_schemas::{Labels, MetricRef, SampleBatch, Series, metric_named};
+use driftline_schemas::{
+    BlockHeader, Body, Decoder, Envelope, Labels, MetricRef, SampleBatch, Series, encode,
+    metric_named,
+};
+use driftline_sink::batch::BatchBuilder;
 use driftline_sink::table::{DataFile, TableName};
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
 use crate::engine::{Engine, EngineConfig, QueryOptions};
 use crate::lake::Lake;
+use crate::lake::rows::dated;
 
 /// The host of all samples in tests.
 pub(crate) const HOST: &str = "h1";
@@ -125,4 +130,24 @@ pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
 /// The plan of a query, as the engine will run it.
 pub(crate) async fn plan(engine: &Engine, sql: &str) -> String {
     ask(engine, &format!("EXPLAIN {sql}")).await.join("\n")
+}
+
+/// The rows of one block, as the tail of a table holds them.
+pub(crate) fn block(table: TableName, body: Body) -> Vec<RecordBatch> {
+    let stream = format!("test/{:032x}/{}", 1, body.kind());
+    let header = BlockHeader {
+        stream: stream.parse().expect("a stream"),
+        seq: 0,
+        host: HOST.to_owned(),
+    };
+    let payload = encode(&header, &body).expect("a block");
+    let envelope = Envelope::parse(&payload.into()).expect("an envelope");
+    let mut decoder = Decoder::default();
+    let rows = decoder.rows(&envelope).expect("rows");
+    let mut builder = BatchBuilder::new(table);
+    builder.push(&envelope, &rows, &mut |_, _| {});
+    let days = builder.finish().expect("batches");
+    days.iter()
+        .map(|(_, batch)| dated(batch).expect("a date"))
+        .collect()
 }

@@ -31,7 +31,7 @@ pub(crate) fn with_partition(files: &SchemaRef) -> SchemaRef {
 }
 
 /// Adds the partition column.
-pub(super) fn dated(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn dated(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let ts = batch.column(batch.schema().index_of("ts")?);
     // Days that a 32-bit number cannot count are the nearest that it can.
     let day = |us: i64| {
