@@ -13,7 +13,7 @@ use driftline_collector::hostname;
 use driftline_eventlog::LogReader;
 use driftline_eventlog::disk::RealDisk;
 use driftline_eventlog::kafka::{KafkaReader, KafkaShipper, create_topics};
-use driftline_eventlog::spool::{SpoolConfig, SpoolProducer, SpoolReader};
+use driftline_eventlog::spool::{SpoolConfig, SpoolProducer, SpoolReader, repair_abandoned};
 use driftline_schemas::{Component, Event, EventName, Incarnation, Kind, ProducerId};
 use driftline_sink::{Clock, Counts, Lease, Maintenance, Reporter, Sink, Steps};
 
@@ -154,6 +154,9 @@ fn run_sink(
     let producer = sink_producer()?;
     let incarnation = Incarnation::from_u128(rand::random());
     let spool = open_producer(&log, &producer, incarnation, &config.spool)?;
+    for repair in repair_abandoned(&RealDisk, &log)? {
+        tracing::info!(stream = %repair.stream, outcome = ?repair.outcome, "closed a stream whose producer was killed");
+    }
     let events = spool.writer(Kind::Events)?;
     let stream = events.stream().clone();
     let reporter = Reporter::new(Box::new(events), stream, hostname());

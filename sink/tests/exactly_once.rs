@@ -124,11 +124,14 @@ impl Host {
 }
 
 fn block(writer: &SpoolWriter, seq: u64) -> Vec<u8> {
+    block_at(writer, seq, START_US + seq as i64 * 1_000_000)
+}
+
+fn block_at(writer: &SpoolWriter, seq: u64, ts: i64) -> Vec<u8> {
     let series = |at: usize| Series {
         metric: MetricRef::Known(1),
         labels: Labels::new(&[("at", &at.to_string())]),
     };
-    let ts = START_US + seq as i64 * 1_000_000;
     let rows = (0..SERIES).map(|at| (series(at), ts, (seq * 10) as f64 + at as f64));
     let body = Body::Samples(SampleBatch::from_rows(rows));
     let header = BlockHeader {
@@ -211,6 +214,49 @@ async fn compaction_changes_no_row_and_leaves_one_sorted_file() {
     append(&mut writer, 1);
     host.sink().await.drain().await.expect("drain");
     assert_once(&host.ledger().await, 37);
+}
+
+#[tokio::test]
+async fn days_beyond_the_retention_go_and_never_come_back() {
+    const DAY_US: i64 = 86_400_000_000;
+    let mut host = Host::new();
+    let (_producer, mut writer) = host.producer("collector", Kind::Samples);
+    for days in [0, 1, 29, 30, 31] {
+        let seq = writer.next_seq();
+        let payload = block_at(&writer, seq, START_US + days * DAY_US);
+        writer.append(seq, &payload).expect("append");
+    }
+    writer.sync().expect("sync");
+    host.sink().await.drain().await.expect("drain");
+    assert_once(&host.ledger().await, 5);
+    let kept = |retention_days| SinkConfig {
+        retention_days,
+        vacuum_seconds: 0,
+        ..SinkConfig::default()
+    };
+    for (retention_days, left) in [(0, 5), (30, 4), (2, 3)] {
+        let now = Clock::new(|| START_US + 31 * DAY_US);
+        let mut maintenance =
+            Maintenance::open(host.data(), kept(retention_days), now, Arc::default())
+                .await
+                .expect("open maintenance");
+        maintenance.round(true, &false.into()).await.expect("round");
+        assert_once(&host.ledger().await, left);
+    }
+    let days = std::fs::read_dir(host.data().join("tables/samples")).expect("the table");
+    let on_disk = days.filter_map(Result::ok).filter(|day| {
+        let files = std::fs::read_dir(day.path()).into_iter().flatten();
+        day.file_name().to_string_lossy().starts_with("date=") && files.count() > 0
+    });
+    assert_eq!(
+        on_disk.count(),
+        3,
+        "the files are gone, not only their names"
+    );
+    // What was removed is still committed: a new sink does not read it again.
+    append(&mut writer, 1);
+    host.sink().await.drain().await.expect("drain");
+    assert_once(&host.ledger().await, 4);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use driftline_schemas::{Incarnation, Kind, ProducerId, StreamId};
 
@@ -11,6 +13,11 @@ use super::repair::{self, Repair};
 use super::{Dropped, SpoolConfig, SpoolWriter, layout};
 use crate::LogError;
 use crate::disk::{Disk, Lock, LockGuard};
+
+/// How often, and after which pause, a lock that is taken is tried again: a repair of an abandoned
+/// producer takes well below a second.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A producer that may write. Its lock is held until it and all of its writers are dropped.
 #[derive(Debug)]
@@ -36,7 +43,7 @@ impl SpoolProducer {
         // An earlier process may have died between making these names and making them durable.
         layout::sync_parent(&*disk, log_dir)?;
         layout::sync_dir(&*disk, log_dir)?;
-        let lock = take_lock(&*disk, log_dir, &producer)?;
+        let lock = wait_for_lock(&*disk, log_dir, &producer)?;
         // What a killed process had set aside is the room that repair needs on a full disk.
         layout::remove_file(&*disk, &layout::reserve(log_dir, &producer))?;
         let repairs = repair::repair_producer(&*disk, log_dir, &producer)?;
@@ -77,7 +84,7 @@ impl SpoolProducer {
 
 /// Closes the streams of every producer that no process holds: those of load runs that were
 /// killed, say, whose producer will never come back. A producer that starts in the very same
-/// moment may find its lock taken and must try again.
+/// moment waits until its repair is over.
 pub fn repair_abandoned(disk: &dyn Disk, log_dir: &Path) -> Result<Vec<Repair>, LogError> {
     let mut repairs = Vec::new();
     for producer in layout::producers(disk, log_dir)? {
@@ -88,6 +95,24 @@ pub fn repair_abandoned(disk: &dyn Disk, log_dir: &Path) -> Result<Vec<Repair>, 
         }
     }
     Ok(repairs)
+}
+
+/// Takes the lock, which [`repair_abandoned`] may hold for a moment.
+fn wait_for_lock(
+    disk: &dyn Disk,
+    log_dir: &Path,
+    producer: &ProducerId,
+) -> Result<LockGuard, LogError> {
+    let mut left = LOCK_TRIES;
+    loop {
+        match take_lock(disk, log_dir, producer) {
+            Err(LogError::Locked { .. }) if left > 0 => {
+                left -= 1;
+                thread::sleep(LOCK_PAUSE);
+            }
+            taken => return taken,
+        }
+    }
 }
 
 fn take_lock(
