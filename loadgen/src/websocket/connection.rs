@@ -63,7 +63,7 @@ pub(crate) struct Connection {
     decoder: Decoder,
     outstanding: VecDeque<Outstanding>,
     /// What a slow consumer has been given with the handshake's answer and has not read yet.
-    stash: Option<Box<Vec<u8>>>,
+    stash: Option<Vec<u8>>,
     /// The valid entry of the timers.
     pub(crate) armed_ns: u64,
     /// Waiting: when it is intended to be made. Open: its next turn. Closing: when our close frame

@@ -56,7 +56,7 @@ pub(crate) fn next_turn_ns(now_ns: u64, phase_ns: u64, every_ns: u64) -> u64 {
 
 /// The pause before a connection is made again.
 pub(crate) fn pause_ns(reconnect: Reconnect, random: u64) -> u64 {
-    let jitter = u128::from(nanoseconds(reconnect.jitter)) * u128::from(random) >> 64;
+    let jitter = (u128::from(nanoseconds(reconnect.jitter)) * u128::from(random)) >> 64;
     nanoseconds(reconnect.after).saturating_add(u64::try_from(jitter).unwrap_or(NEVER_NS))
 }
 
@@ -115,7 +115,7 @@ mod tests {
         ) {
             let turn = next_turn_ns(now, phase, every);
             prop_assert!(turn >= now);
-            prop_assert!(turn >= phase && (turn - phase) % every == 0);
+            prop_assert!(turn >= phase && (turn - phase).is_multiple_of(every));
             prop_assert!(turn == phase || turn - every < now);
         }
 

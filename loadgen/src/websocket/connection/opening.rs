@@ -196,7 +196,7 @@ impl Connection {
         self.at_ns = post.group.turn_ns(post.slot, now_ns);
         let rest = &opening.answer[used..];
         if post.group.turn == Turn::Read && !rest.is_empty() {
-            self.stash = Some(Box::new(rest.to_vec()));
+            self.stash = Some(rest.to_vec());
         } else {
             self.take(post, rest);
         }
