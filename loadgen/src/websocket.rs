@@ -20,8 +20,10 @@
 use std::io;
 use std::time::Instant;
 
+use crate::operation::{Failure, NEVER_NS, Operation};
 use crate::worker::Context;
 use fleet::Fleet;
+use group::Group;
 
 mod connection;
 mod fleet;
@@ -43,17 +45,42 @@ pub async fn run(context: Context) {
     if context.scenario.websockets.is_empty() {
         return;
     }
-    if let Err(error) = drive(&context).await {
+    let driven = match Fleet::new(&context) {
+        Ok(fleet) => drive(&context, fleet).await,
+        Err(error) => {
+            record_unopened(&context);
+            Err(error)
+        }
+    };
+    if let Err(error) = driven {
         tracing::error!(
             error = &error as &dyn std::error::Error,
-            "the WebSocket connections of a worker ended early: raise the descriptor limit (ulimit -n) or use more workers"
+            "the WebSocket connections of a worker cannot be polled: raise the descriptor limit (ulimit -n) or use more workers"
         );
     }
     context.tape.flush();
 }
 
-async fn drive(context: &Context) -> io::Result<()> {
-    let mut fleet = Fleet::new(context)?;
+/// Without a poller no connection can be opened; every one of them is on the record all the same.
+fn record_unopened(context: &Context) {
+    for group in Group::all(&context.scenario, context.share) {
+        for slot in group.first..group.end {
+            let intended_ns = group.connect_ns(slot);
+            context.tape.push(Operation {
+                endpoint: group.endpoints.connect,
+                status: 0,
+                failure: Some(Failure::Descriptors),
+                intended_ns,
+                sent_ns: NEVER_NS,
+                first_byte_ns: NEVER_NS,
+                done_ns: context.clock.now_ns().max(intended_ns),
+                bytes: 0,
+            });
+        }
+    }
+}
+
+async fn drive(context: &Context, mut fleet: Fleet) -> io::Result<()> {
     let stop = context.stop.wait();
     tokio::pin!(stop);
     let origin = context.clock.instant(0);

@@ -9,9 +9,12 @@ use crate::scenario::Reconnect;
 
 /// The increment of SplitMix64.
 pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Connections of one source address to one destination; Linux has 28,232 ephemeral ports by
-/// default, and finding a free one gets slow long before the last.
-pub(crate) const CONNECTIONS_PER_SOURCE: u64 = 12_000;
+/// Connections over loopback for which the kernel finds ports by itself: it has 28,232 by default,
+/// and finding a free one gets slow long before the last.
+const UNBOUND_CONNECTIONS: u64 = 12_000;
+/// Connections of one source address beyond that. Few, because binding looks for a free port among
+/// one half of them by trial: at this number, two trials are enough on average.
+const CONNECTIONS_PER_SOURCE: u64 = 4_000;
 
 /// SplitMix64's finishing function: every bit of the input reaches every bit of the output.
 pub(crate) fn mix(value: u64) -> u64 {
@@ -63,7 +66,7 @@ pub(crate) fn pause_ns(reconnect: Reconnect, random: u64) -> u64 {
 /// The loopback address that connection `position` of `total` in the run comes from; `None` leaves
 /// it to the kernel, which is right for anything but many connections over loopback.
 pub(crate) fn source(destination: IpAddr, position: u64, total: u64) -> Option<IpAddr> {
-    if total <= CONNECTIONS_PER_SOURCE || !destination.is_ipv4() || !destination.is_loopback() {
+    if total <= UNBOUND_CONNECTIONS || !destination.is_ipv4() || !destination.is_loopback() {
         return None;
     }
     let address = 2 + u32::try_from(position / CONNECTIONS_PER_SOURCE).unwrap_or(0) % 0x00ff_fff0;
@@ -103,7 +106,7 @@ mod tests {
         );
         assert_eq!(
             source(home, 149_999, 150_000),
-            Some(Ipv4Addr::new(127, 0, 0, 14).into())
+            Some(Ipv4Addr::new(127, 0, 0, 39).into())
         );
         assert_eq!(source(Ipv4Addr::new(10, 0, 0, 1).into(), 0, 150_000), None);
     }
