@@ -36,6 +36,7 @@ struct Tally {
     runs: u64,
     found: u64,
     covered: u64,
+    below: u64,
     errors: Vec<f64>,
     widths: Vec<f64>,
     steps: u64,
@@ -58,6 +59,7 @@ impl Tally {
                 "{rate} outside {low} to {high}"
             );
             self.covered += u64::from(low <= truth && truth <= high);
+            self.below += u64::from(truth < low);
             self.errors.push((rate / truth - 1.0).abs());
             self.widths.push((high - low) / rate);
         }
@@ -70,10 +72,11 @@ impl Tally {
         };
         let (error, width) = (median(&mut self.errors), median(&mut self.widths));
         println!(
-            "{name}: {} of {} found, interval holds the truth in {}, median error {:.2} %, worst {:.1} %, median width {:.1} %, {:.1} steps and {:.0} s a search",
+            "{name}: {} of {} found, interval holds the truth in {} (below it in {}), median error {:.2} %, worst {:.1} %, median width {:.1} %, {:.1} steps and {:.0} s a search",
             self.found,
             self.runs,
             self.covered,
+            self.below,
             error * 100.0,
             self.errors.last().map_or(0.0, |it| it * 100.0),
             width * 100.0,

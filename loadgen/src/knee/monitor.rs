@@ -10,7 +10,7 @@ use super::StepPlan;
 use super::config::SearchConfig;
 use super::judgement::{FOLLOWING_SHARE, Judgement, judge_report};
 use super::latencies::Latencies;
-use super::statistics::{Estimate, batch_error, rises, settled_from, wilson};
+use super::statistics::{Estimate, batch_error, lag1_correlation, rises, settled_from, wilson};
 use crate::threshold::Measure;
 
 /// Most windows of a step; a step that has so many has ended.
@@ -18,8 +18,11 @@ pub(super) const MOST_WINDOWS: usize = 18_000;
 /// Batches of a step: enough for Student's interval to be narrow, few enough that neighbours hardly
 /// depend on each other (Schmeiser 1982 advises 10 to 30).
 const BATCHES: usize = 20;
-/// Seconds between two looks at whether a step is known well enough.
-const SECONDS_PER_LOOK: f64 = 1.0;
+/// Correlation of neighbouring batches from which pairs of them are taken instead.
+const CORRELATED: f64 = 0.2;
+/// A step is looked at again when it is so much longer than at the last look: each look is a chance
+/// to stop at a narrow interval that is narrow by luck.
+const GROWTH_PER_LOOK: f64 = 1.1;
 /// How far beyond its bound a step is clearly bad, so that its time box need not be waited for.
 const CLEAR_MARGIN: f64 = 1.25;
 
@@ -147,7 +150,7 @@ impl StepMonitor {
 
     /// What is known so far.
     pub fn report(&self) -> StepReport {
-        report(&self.plan, &self.config, &self.windows, self.ended)
+        report(&self.plan, &self.config, &self.windows, self.ended).0
     }
 
     fn look(&mut self) -> Ended {
@@ -156,12 +159,13 @@ impl StepMonitor {
         if is_reached(self.plan.seconds_at_most) || self.windows.len() >= MOST_WINDOWS {
             return Ended::TimeBox;
         }
-        let is_due = is_reached(self.looked_at + SECONDS_PER_LOOK);
+        let is_due = is_reached(self.looked_at * GROWTH_PER_LOOK);
         if !is_due || !is_reached(self.plan.seconds_at_least) {
             return Ended::Early;
         }
         self.looked_at = self.seconds;
-        let report = self.report();
+        let (report, is_independent) =
+            report(&self.plan, &self.config, &self.windows, Ended::Early);
         if judge_report(&report, &self.config, CLEAR_MARGIN).0 == Judgement::Bad {
             return Ended::ClearlyBad;
         }
@@ -169,7 +173,8 @@ impl StepMonitor {
         let is_precise = |estimate: &Option<Estimate>| {
             estimate.is_some_and(|it| it.relative_half_width() <= wanted)
         };
-        if !report.growing && is_precise(&report.p95_ns) && is_precise(&report.throughput_per_s) {
+        let is_settled = is_independent && !report.growing;
+        if is_settled && is_precise(&report.p95_ns) && is_precise(&report.throughput_per_s) {
             Ended::Precise
         } else {
             Ended::Early
@@ -209,9 +214,21 @@ struct Batch {
     counts: Counts,
 }
 
-/// The batches of all operations or of one endpoint, and their sum.
+impl Batch {
+    fn sum(batches: &[Self]) -> Self {
+        let mut sum = Self::default();
+        for batch in batches {
+            sum.seconds += batch.seconds;
+            sum.counts.add(&batch.counts);
+        }
+        sum
+    }
+}
+
+/// The batches of all operations or of one endpoint, the same in pairs, and their sum.
 struct Batches {
     parts: Vec<Batch>,
+    pairs: Vec<Batch>,
     whole: Batch,
 }
 
@@ -221,6 +238,7 @@ impl Batches {
         let count = (windows.len() / 2).clamp(1, BATCHES);
         let mut batches = Self {
             parts: Vec::with_capacity(count),
+            pairs: Vec::new(),
             whole: Batch::default(),
         };
         for at in 0..count {
@@ -236,22 +254,31 @@ impl Batches {
                     .into_iter()
                     .for_each(|counts| part.counts.add(counts));
             }
-            batches.whole.seconds += part.seconds;
-            batches.whole.counts.add(&part.counts);
             batches.parts.push(part);
         }
+        batches.pairs = batches.parts.chunks(2).map(Batch::sum).collect();
+        batches.whole = Batch::sum(&batches.pairs);
         batches
     }
 
-    /// An estimate of any measure of a batch. `None` where the whole has none, or where fewer than
-    /// half of its batches have one: then their scatter does not speak for the step.
-    fn estimate(&self, measure: impl Fn(&Batch) -> Option<f64>) -> Option<Estimate> {
+    /// Any measure of a batch: the whole's value, its standard error and degrees of freedom. `None`
+    /// where the whole has none, or where fewer than half of the batches have one: then their scatter
+    /// does not speak for the step.
+    fn value_and_error(&self, measure: impl Fn(&Batch) -> Option<f64>) -> Option<(f64, f64, f64)> {
         let value = measure(&self.whole)?;
-        let parts: Vec<f64> = self.parts.iter().filter_map(measure).collect();
-        if parts.len() * 2 < self.parts.len() {
+        let mut of: Vec<f64> = self.parts.iter().filter_map(&measure).collect();
+        if of.len() * 2 < self.parts.len() {
             return None;
         }
-        let (error, freedom) = batch_error(&parts, value)?;
+        if self.pairs.len() >= BATCHES / 2 && lag1_correlation(&of) > CORRELATED {
+            of = self.pairs.iter().filter_map(&measure).collect();
+        }
+        let (error, freedom) = batch_error(&of, value)?;
+        Some((value, error, freedom))
+    }
+
+    fn estimate(&self, measure: impl Fn(&Batch) -> Option<f64>) -> Option<Estimate> {
+        let (value, error, freedom) = self.value_and_error(measure)?;
         Some(Estimate::new(value, error, freedom))
     }
 
@@ -266,7 +293,11 @@ impl Batches {
             Measure::DroppedRate => {
                 Some(widen(self.estimate(take)?, counts.dropped, counts.intended))
             }
-            Measure::Mean | Measure::Quantile(_) | Measure::Rate => self.estimate(take),
+            Measure::Rate => self.estimate(take),
+            Measure::Mean | Measure::Quantile(_) => {
+                let (value, error, freedom) = self.value_and_error(take)?;
+                Some(Estimate::positive(value, error, freedom))
+            }
         }
     }
 }
@@ -286,7 +317,14 @@ fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-fn report(plan: &StepPlan, config: &SearchConfig, windows: &[Window], ended: Ended) -> StepReport {
+/// The report, and whether the batches of response times hardly depend on each other: as long as they
+/// do, the step is too short for its queue, and a narrow interval is not to be believed.
+fn report(
+    plan: &StepPlan,
+    config: &SearchConfig,
+    windows: &[Window],
+    ended: Ended,
+) -> (StepReport, bool) {
     let settled = settled_from(&mean_series(windows));
     let (settling, rest) = windows.split_at(settled);
     let length = |windows: &[Window]| windows.iter().map(|window| window.seconds).sum::<f64>();
@@ -304,7 +342,7 @@ fn report(plan: &StepPlan, config: &SearchConfig, windows: &[Window], ended: End
             .or_insert_with(|| Batches::of(rest, Some(endpoint)))
             .limit(limit.measure),
     });
-    StepReport {
+    let report = StepReport {
         rate: plan.rate,
         seconds: length(windows),
         settling_seconds: length(settling),
@@ -318,7 +356,8 @@ fn report(plan: &StepPlan, config: &SearchConfig, windows: &[Window], ended: End
         dropped: all.whole.counts.dropped,
         growing: is_growing(&means),
         ended,
-    }
+    };
+    (report, lag1_correlation(&means) <= CORRELATED)
 }
 
 /// Mean response times by window; a window in which nothing ended takes its predecessor's.
@@ -331,6 +370,10 @@ fn mean_series(windows: &[Window]) -> Vec<f64> {
             last
         })
         .collect()
+}
+
+fn is_time(measure: Measure) -> bool {
+    matches!(measure, Measure::Mean | Measure::Quantile(_) | Measure::Max)
 }
 
 /// A rise counts only where it is also large: a queue that builds up, not a cache that ages.
@@ -352,21 +395,31 @@ impl StepReport {
     }
 
     /// Several reports of the same rate as one.
-    pub(super) fn pooled(reports: &[&Self]) -> Option<Self> {
+    pub(super) fn pooled(reports: &[&Self], config: &SearchConfig) -> Option<Self> {
         let [.., last] = reports else { return None };
-        let pool = |take: &dyn Fn(&Self) -> Option<Estimate>| {
-            let parts: Vec<Estimate> = reports.iter().filter_map(|report| take(report)).collect();
-            Estimate::pooled(&parts)
+        let pool = |is_positive: bool, take: &dyn Fn(&Self) -> Option<Estimate>| {
+            let watched =
+                |report: &&Self| Some((take(report)?, report.seconds - report.settling_seconds));
+            let parts: Vec<(Estimate, f64)> = reports
+                .iter()
+                .copied()
+                .filter_map(|it| watched(&it))
+                .collect();
+            Estimate::pooled(&parts, is_positive)
         };
-        let limits = (0..last.limits.len()).map(|at| pool(&|report| report.limits[at]));
+        let limits = config.limits().iter().enumerate().map(|(at, limit)| {
+            pool(is_time(limit.measure), &|report| {
+                report.limits.get(at).copied().flatten()
+            })
+        });
         Some(Self {
             limits: limits.collect(),
-            offered_per_s: pool(&|report| report.offered_per_s),
-            throughput_per_s: pool(&|report| report.throughput_per_s),
-            following: pool(&|report| report.following),
-            mean_ns: pool(&|report| report.mean_ns),
-            p95_ns: pool(&|report| report.p95_ns),
-            error_share: pool(&|report| report.error_share),
+            offered_per_s: pool(false, &|report| report.offered_per_s),
+            throughput_per_s: pool(false, &|report| report.throughput_per_s),
+            following: pool(false, &|report| report.following),
+            mean_ns: pool(true, &|report| report.mean_ns),
+            p95_ns: pool(true, &|report| report.p95_ns),
+            error_share: pool(false, &|report| report.error_share),
             dropped: reports.iter().map(|report| report.dropped).sum(),
             growing: reports.iter().all(|report| report.growing),
             ..(*last).clone()

@@ -31,6 +31,25 @@ impl Estimate {
         }
     }
 
+    /// The same for a positive value whose errors grow with it, such as a response time: the interval
+    /// is symmetric in the logarithm. A step that happened to be calm knows too little of its own
+    /// variance, and a plain interval would then lie too low.
+    pub(super) fn positive(value: f64, standard_error: f64, freedom: f64) -> Self {
+        const WIDEST: f64 = 20.0;
+        if value <= 0.0 {
+            return Self::new(value, standard_error, freedom);
+        }
+        let factor = (student_975(freedom) * standard_error / value)
+            .min(WIDEST)
+            .exp();
+        Self {
+            value,
+            low: value / factor,
+            high: value * factor,
+            standard_error,
+        }
+    }
+
     /// A value that is known without error.
     pub fn exact(value: f64) -> Self {
         Self {
@@ -51,57 +70,40 @@ impl Estimate {
         }
     }
 
-    /// One estimate from several of the same thing, weighted by their inverse variances and, where
-    /// they disagree more than their errors allow, widened by the Birge ratio (Birge 1932; the scale
-    /// factor of the Particle Data Group). Estimates without error count as precise as the most
-    /// precise one that has one. `None` of nothing.
-    pub fn pooled(parts: &[Self]) -> Option<Self> {
-        let [first, rest @ ..] = parts else {
+    /// One estimate from several of the same thing, weighted as given: by how long each was watched.
+    /// Weights of inverse variances would favour what was calm by chance, since calm steps have both
+    /// low response times and low variances. Where the parts disagree more than their errors allow,
+    /// their scatter is the error. `None` of nothing.
+    pub(super) fn pooled(parts: &[(Self, f64)], is_positive: bool) -> Option<Self> {
+        let [(first, _), rest @ ..] = parts else {
             return None;
         };
         if rest.is_empty() {
             return Some(*first);
         }
-        let usable = |part: &&Self| part.standard_error > 0.0 && part.standard_error.is_finite();
-        let least = parts
-            .iter()
-            .filter(usable)
-            .map(|part| part.standard_error)
-            .fold(f64::INFINITY, f64::min);
-        let error_of = |part: &Self| {
-            if usable(&part) {
-                part.standard_error
-            } else {
-                least
-            }
+        let whole: f64 = parts.iter().map(|part| part.1).sum();
+        if whole <= 0.0 {
+            return None;
+        }
+        let sum = |of: &dyn Fn(&Self, f64) -> f64| -> f64 {
+            parts
+                .iter()
+                .map(|(it, weight)| of(it, weight / whole))
+                .sum()
         };
-        let weight = |part: &Self| {
-            if least.is_finite() {
-                error_of(part).powi(-2)
-            } else {
-                1.0
-            }
-        };
-        let weights: f64 = parts.iter().map(weight).sum();
-        let value = parts
-            .iter()
-            .map(|part| weight(part) * part.value)
-            .sum::<f64>()
-            / weights;
-        let freedom = (parts.len() - 1) as f64;
-        let scatter: f64 = parts
-            .iter()
-            .map(|part| weight(part) * (part.value - value).powi(2))
-            .sum();
-        let birge = (scatter / freedom)
-            .max(f64::from(u8::from(least.is_finite())))
-            .sqrt();
-        // Each part brings at least nine degrees of freedom of its own (ten batches or more).
-        Some(Self::new(
-            value,
-            birge / weights.sqrt(),
-            9.0 * parts.len() as f64,
-        ))
+        let value = sum(&|it, weight| weight * it.value);
+        let within = sum(&|it, weight| (weight * it.standard_error).powi(2));
+        let count = parts.len() as f64;
+        let between =
+            sum(&|it, weight| (weight * (it.value - value)).powi(2)) * count / (count - 1.0);
+        let error = within.max(between).sqrt();
+        // Each part brings nine degrees of freedom or more (ten batches).
+        let freedom = 9.0 * count;
+        Some(if is_positive {
+            Self::positive(value, error, freedom)
+        } else {
+            Self::new(value, error, freedom)
+        })
     }
 }
 
@@ -155,22 +157,28 @@ pub(super) fn batch_error(batches: &[f64], centre: f64) -> Option<(f64, f64)> {
     if squares == 0.0 {
         return Some((0.0, (count - 1) as f64));
     }
-    let mean = batches.iter().sum::<f64>() / count as f64;
-    let around_mean: f64 = batches.iter().map(|value| (value - mean).powi(2)).sum();
-    let neighbours: f64 = batches
-        .windows(2)
-        .map(|pair| (pair[0] - mean) * (pair[1] - mean))
-        .sum();
-    // The estimate of r is biased by about -1/n (Kendall 1954), which is given back.
-    let lag1 = if around_mean > 0.0 {
-        (neighbours / around_mean + 1.0 / count as f64).clamp(0.0, MOST_CORRELATION)
-    } else {
-        0.0
-    };
+    let lag1 = lag1_correlation(batches).clamp(0.0, MOST_CORRELATION);
     let inflation = (1.0 + lag1) / (1.0 - lag1);
     let variance = squares / ((count - 1) as f64 * count as f64) * inflation;
     let freedom = ((count - 1) as f64 / inflation).max(2.0);
     Some((variance.sqrt(), freedom))
+}
+
+/// Correlation of neighbouring values. The usual estimate is too low by about 1/n (Kendall 1954), which
+/// is given back; without variation it is 0.
+pub(super) fn lag1_correlation(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let around: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let neighbours: f64 = values
+        .windows(2)
+        .map(|pair| (pair[0] - mean) * (pair[1] - mean))
+        .sum();
+    if around > 0.0 {
+        neighbours / around + 1.0 / count
+    } else {
+        0.0
+    }
 }
 
 /// How many values at the beginning belong to settling, by MSER-5 (White 1997; White, Cobb and
@@ -343,16 +351,15 @@ mod tests {
     #[test]
     fn pooling_narrows_what_agrees_and_widens_what_does_not() {
         let one = Estimate::new(100.0, 2.0, 9.0);
-        let agreeing = Estimate::pooled(&[one, Estimate::new(101.0, 2.0, 9.0)]).expect("two");
+        let pooled = |other: f64| {
+            let other = Estimate::new(other, 2.0, 9.0);
+            Estimate::pooled(&[(one, 30.0), (other, 30.0)], true).expect("two")
+        };
+        let agreeing = pooled(101.0);
         assert!(agreeing.standard_error < 1.5 && (agreeing.value - 100.5).abs() < 1e-9);
-        let apart = Estimate::pooled(&[one, Estimate::new(140.0, 2.0, 9.0)]).expect("two");
-        assert!(apart.standard_error > 15.0);
-        assert_eq!(Estimate::pooled(&[]), None);
-        assert_eq!(
-            Estimate::pooled(&[Estimate::exact(1.0); 2])
-                .expect("two")
-                .value,
-            1.0
-        );
+        assert!(pooled(140.0).standard_error > 15.0);
+        assert_eq!(Estimate::pooled(&[], false), None);
+        let same = [(Estimate::exact(1.0), 5.0); 2];
+        assert_eq!(Estimate::pooled(&same, false), Some(Estimate::exact(1.0)));
     }
 }

@@ -7,8 +7,6 @@ use driftline_loadgen::knee::{
     Counts, Progress, StepMonitor, StepPlan, StepResult, UslPoint, Window,
 };
 use driftline_loadgen::threshold::{Comparison, Measure, Threshold};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 const WINDOW_S: f64 = 0.5;
 
@@ -29,6 +27,31 @@ pub(crate) fn p95_below(bound_s: f64) -> Threshold {
     }
 }
 
+/// SplitMix64 (Steele, Lea and Flood 2014): the worlds draw some hundred million numbers.
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    fn seed_from_u64(seed: u64) -> Self {
+        let mut random = Self(seed);
+        random.share();
+        random
+    }
+
+    /// Between 0 and 1, without 1.
+    fn share(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.share()
+    }
+}
+
 /// The law's true parameters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Law {
@@ -38,11 +61,11 @@ pub(crate) struct Law {
 }
 
 impl Law {
-    fn random(random: &mut ChaCha8Rng) -> Self {
+    fn random(random: &mut Random) -> Self {
         Self {
-            lambda: random.random_range(20.0..60.0),
-            sigma: random.random_range(0.02..0.12),
-            kappa: random.random_range(3e-4..3e-3),
+            lambda: random.between(20.0, 60.0),
+            sigma: random.between(0.02, 0.12),
+            kappa: random.between(3e-4, 3e-3),
         }
     }
 
@@ -82,7 +105,7 @@ pub(crate) struct ScaledServer {
     pub(crate) error_share: f64,
     pub(crate) stalled_step: Option<usize>,
     knee_concurrency: f64,
-    random: ChaCha8Rng,
+    random: Random,
 }
 
 const WANDER: f64 = 0.10;
@@ -90,14 +113,14 @@ const WANDER_KEPT: f64 = 0.5;
 
 impl ScaledServer {
     pub(crate) fn random(seed: u64) -> Self {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut random = Random::seed_from_u64(seed);
         let law = Law::random(&mut random);
         Self {
             law,
             generator_rate: f64::INFINITY,
             error_share: 0.0,
             stalled_step: None,
-            knee_concurrency: law.peak() * random.random_range(0.4..0.9),
+            knee_concurrency: law.peak() * random.between(0.4, 0.9),
             random,
         }
     }
@@ -173,8 +196,7 @@ impl World for ScaledServer {
             for _ in 0..ended {
                 let time_s = exponential(&mut self.random) * mean_s + backlog / capacity + stall_s;
                 all.latencies.record((time_s * 1e9) as u64);
-                let is_failed =
-                    self.error_share > 0.0 && self.random.random::<f64>() < self.error_share;
+                let is_failed = self.error_share > 0.0 && self.random.share() < self.error_share;
                 all.failed += u64::from(is_failed);
                 all.answered += u64::from(!is_failed);
             }
@@ -200,14 +222,14 @@ impl World for ScaledServer {
 pub(crate) struct Line {
     service_rate: f64,
     pub(crate) bound_s: f64,
-    random: ChaCha8Rng,
+    random: Random,
 }
 
 impl Line {
     pub(crate) fn random(seed: u64) -> Self {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let service_rate = random.random_range(150.0..400.0);
-        let load = random.random_range(0.6..0.85);
+        let mut random = Random::seed_from_u64(seed);
+        let service_rate = random.between(150.0, 400.0);
+        let load = random.between(0.6, 0.85);
         Self {
             service_rate,
             bound_s: 20_f64.ln() / (service_rate * (1.0 - load)),
@@ -254,12 +276,12 @@ impl World for Line {
 
 /// Ten concurrencies of a closed model under a random law.
 pub(crate) fn closed_points(seed: u64, noise: f64) -> (Law, Vec<UslPoint>) {
-    let law = Law::random(&mut ChaCha8Rng::seed_from_u64(seed ^ 0x5eed));
+    let law = Law::random(&mut Random::seed_from_u64(seed ^ 0x5eed));
     (law, points_of(&law, seed, noise))
 }
 
 pub(crate) fn points_of(law: &Law, seed: u64, noise: f64) -> Vec<UslPoint> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut random = Random::seed_from_u64(seed);
     [1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0]
         .map(|n| {
             let truth = law.throughput(n);
@@ -273,18 +295,18 @@ pub(crate) fn points_of(law: &Law, seed: u64, noise: f64) -> Vec<UslPoint> {
         .to_vec()
 }
 
-fn exponential(random: &mut ChaCha8Rng) -> f64 {
-    -(1.0 - random.random::<f64>()).ln()
+fn exponential(random: &mut Random) -> f64 {
+    -(1.0 - random.share()).ln()
 }
 
 /// Box and Muller 1958.
-fn normal(random: &mut ChaCha8Rng) -> f64 {
-    let angle = std::f64::consts::TAU * random.random::<f64>();
+fn normal(random: &mut Random) -> f64 {
+    let angle = std::f64::consts::TAU * random.share();
     (2.0 * exponential(random)).sqrt() * angle.cos()
 }
 
 /// Poisson, by its normal approximation where it is good.
-fn arrivals(random: &mut ChaCha8Rng, mean: f64) -> u64 {
+fn arrivals(random: &mut Random, mean: f64) -> u64 {
     if mean > 30.0 {
         return (mean + mean.sqrt() * normal(random)).round().max(0.0) as u64;
     }

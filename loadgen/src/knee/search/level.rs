@@ -3,7 +3,7 @@
 
 use super::super::config::SearchConfig;
 use super::super::judgement::{Judgement, Reason, judge_report};
-use super::super::monitor::StepReport;
+use super::super::monitor::{Ended, StepReport};
 use super::super::usl::UslPoint;
 use super::super::{StepSummary, judgement};
 use super::is_sure;
@@ -64,7 +64,7 @@ impl<'a> Level<'a> {
             .filter(|step| Some(step.judgement) != voice && step.generator_limited.is_none())
             .map(|step| &step.report)
             .collect();
-        let report = StepReport::pooled(&heard).unwrap_or_else(|| steps[0].report.clone());
+        let report = StepReport::pooled(&heard, config).unwrap_or_else(|| steps[0].report.clone());
         Self {
             rate: steps[0].report.rate,
             standing,
@@ -105,12 +105,14 @@ impl<'a> Level<'a> {
 
     /// Concurrency and throughput, by Little's law. It holds for what flows steadily, so steps whose
     /// throughput does not follow, whose response times still grow, or that were not offered as
-    /// planned have none.
+    /// planned have none; nor have those cut off because they looked bad, which would favour what
+    /// was bad by chance.
     pub(super) fn usl_point(&self) -> Option<UslPoint> {
         let report = &self.report;
         let is_steady = report.following?.low >= judgement::FOLLOWING_SHARE
             && report.dropped == 0
-            && !report.growing;
+            && !report.growing
+            && report.ended != Ended::ClearlyBad;
         let is_heard = self
             .steps
             .iter()
@@ -154,7 +156,8 @@ fn by_pooling(steps: &[&StepSummary], config: &SearchConfig) -> Standing {
         .filter(|step| step.generator_limited.is_none())
         .map(|step| &step.report)
         .collect();
-    let together = StepReport::pooled(&heard).map(|report| judge_report(&report, config, 1.0).0);
+    let together =
+        StepReport::pooled(&heard, config).map(|report| judge_report(&report, config, 1.0).0);
     match together {
         Some(judgement) if is_sure(judgement) => sure(judgement == Judgement::Good),
         _ if steps.len() < MOST_VOTES => Standing::Open,
