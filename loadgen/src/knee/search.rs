@@ -5,6 +5,8 @@
 //! interval, with sure rates sought on both sides of it. Neither end of the interval rests on a
 //! single step.
 
+#[cfg(test)]
+mod bounds;
 mod level;
 
 use super::config::SearchConfig;

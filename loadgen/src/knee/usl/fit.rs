@@ -86,8 +86,8 @@ impl Law {
 /// The law of least squares. Without a law to start from, that of the linearised form.
 pub(super) fn fit(observations: &[Observation], start: Option<Law>) -> Option<Law> {
     const ROUNDS: usize = 60;
-    const SETTLED: f64 = 1e-10;
-    const MOST_DAMPING: f64 = 1e12;
+    const SETTLED: f64 = 1e-8;
+    const MOST_DAMPING: f64 = 1e8;
     let mut law = start.map_or_else(|| linearised(observations), Some)?;
     let mut cost = law.cost(observations);
     let mut damping = 1e-3;
@@ -184,10 +184,8 @@ fn step(law: &Law, matrix: &[Vector; 3], gradient: &Vector, damping: f64) -> Opt
         damped[row][row] += damping * matrix[row][row].max(1e-300);
         if is_held[row] {
             right[row] = 0.0;
-            for column in 0..3 {
-                damped[row][column] = 0.0;
-                damped[column][row] = 0.0;
-            }
+            damped[row] = [0.0; 3];
+            damped.iter_mut().for_each(|other| other[row] = 0.0);
             damped[row][row] = 1.0;
         }
     }
