@@ -6,6 +6,17 @@ use crate::threshold::{Comparison, Measure, Threshold};
 pub const MOST_STEPS: usize = 200;
 /// Longest step, in seconds: a monitor keeps all windows of its step.
 const MOST_STEP_SECONDS: f64 = 3_600.0;
+/// Shortest step: a few windows, so that there are batches at all.
+const LEAST_STEP_SECONDS: f64 = 0.1;
+/// Fewest steps: a rate that is held, one that is not, and one of them again.
+const LEAST_STEPS: usize = 3;
+/// One arrival in 1,000 seconds.
+const LEAST_RATE: f64 = 0.001;
+/// More than any generator offers.
+const MOST_RATE: f64 = 1e9;
+/// Percentile intervals of fewer resamples are not to be believed; more than the most are idle work.
+const LEAST_RESAMPLES: f64 = 500.0;
+const MOST_RESAMPLES: f64 = 100_000.0;
 /// The narrowest interval that a search may ask for; below it noise decides.
 const LEAST_RELATIVE_WIDTH: f64 = 0.005;
 
@@ -57,6 +68,72 @@ impl Default for SearchOptions {
     }
 }
 
+impl SearchOptions {
+    fn check(&self) -> Result<(), ConfigError> {
+        let highest = self.highest_rate;
+        let shortest = self.step_seconds_at_least;
+        let ranges = [
+            ("highest_rate", highest, LEAST_RATE, MOST_RATE),
+            ("lowest_rate", self.lowest_rate, LEAST_RATE, highest),
+            ("start_rate", self.start_rate, self.lowest_rate, highest),
+            ("factor", self.factor, 1.1, 10.0),
+            (
+                "relative_width",
+                self.relative_width,
+                LEAST_RELATIVE_WIDTH,
+                0.5,
+            ),
+            (
+                "relative_half_width",
+                self.relative_half_width,
+                LEAST_RELATIVE_WIDTH,
+                0.5,
+            ),
+            (
+                "step_seconds_at_least",
+                shortest,
+                LEAST_STEP_SECONDS,
+                MOST_STEP_SECONDS,
+            ),
+            (
+                "step_seconds_at_most",
+                self.step_seconds_at_most,
+                shortest,
+                MOST_STEP_SECONDS,
+            ),
+            (
+                "steps",
+                self.steps as f64,
+                LEAST_STEPS as f64,
+                MOST_STEPS as f64,
+            ),
+            (
+                "seconds",
+                self.seconds,
+                shortest,
+                MOST_STEPS as f64 * MOST_STEP_SECONDS,
+            ),
+            (
+                "resamples",
+                self.resamples as f64,
+                LEAST_RESAMPLES,
+                MOST_RESAMPLES,
+            ),
+        ];
+        for (option, value, least, most) in ranges {
+            if !(value >= least && value <= most) {
+                return Err(ConfigError::OutOfRange {
+                    option,
+                    value,
+                    least,
+                    most,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Options and thresholds that make sense together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchConfig {
@@ -69,14 +146,16 @@ pub struct SearchConfig {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ConfigError {
     /// A value out of its range.
-    #[error("option {option} is {value}, but must be {must}")]
+    #[error("option {option} is {value}, but must lie between {least} and {most}")]
     OutOfRange {
         /// Its name.
         option: &'static str,
         /// Its value.
         value: f64,
-        /// What it must be.
-        must: String,
+        /// The least that makes sense.
+        least: f64,
+        /// The most.
+        most: f64,
     },
 }
 
@@ -85,94 +164,7 @@ impl SearchConfig {
     /// on the rate fails because of too little, and one of a stage has no stage here: they are not
     /// judged, and the result says so.
     pub fn new(options: SearchOptions, thresholds: &[Threshold]) -> Result<Self, ConfigError> {
-        let o = &options;
-        let below_end = format!("positive and at most the highest rate {}", o.highest_rate);
-        let longest = format!("at least the shortest step and at most {MOST_STEP_SECONDS}");
-        let most = format!("between 3 and {MOST_STEPS}");
-        let checks: [(&'static str, f64, bool, &str); 10] = [
-            (
-                "highest_rate",
-                o.highest_rate,
-                is_positive(o.highest_rate),
-                "positive",
-            ),
-            (
-                "lowest_rate",
-                o.lowest_rate,
-                is_within(o.lowest_rate, f64::MIN_POSITIVE, o.highest_rate),
-                &below_end,
-            ),
-            (
-                "start_rate",
-                o.start_rate,
-                is_within(o.start_rate, o.lowest_rate, o.highest_rate),
-                "between the lowest and the highest rate",
-            ),
-            (
-                "factor",
-                o.factor,
-                is_within(o.factor, 1.1, 10.0),
-                "between 1.1 and 10",
-            ),
-            (
-                "relative_width",
-                o.relative_width,
-                is_within(o.relative_width, LEAST_RELATIVE_WIDTH, 0.5),
-                "between 0.005 and 0.5",
-            ),
-            (
-                "relative_half_width",
-                o.relative_half_width,
-                is_within(o.relative_half_width, LEAST_RELATIVE_WIDTH, 0.5),
-                "between 0.005 and 0.5",
-            ),
-            (
-                "step_seconds_at_least",
-                o.step_seconds_at_least,
-                is_positive(o.step_seconds_at_least),
-                "positive",
-            ),
-            (
-                "step_seconds_at_most",
-                o.step_seconds_at_most,
-                is_within(
-                    o.step_seconds_at_most,
-                    o.step_seconds_at_least,
-                    MOST_STEP_SECONDS,
-                ),
-                &longest,
-            ),
-            (
-                "steps",
-                o.steps as f64,
-                (3..=MOST_STEPS).contains(&o.steps),
-                &most,
-            ),
-            (
-                "resamples",
-                o.resamples as f64,
-                (500..=100_000).contains(&o.resamples),
-                "between 500 and 100000",
-            ),
-        ];
-        for (option, value, is_right, must) in checks {
-            if !is_right {
-                let must = must.to_owned();
-                return Err(ConfigError::OutOfRange {
-                    option,
-                    value,
-                    must,
-                });
-            }
-        }
-        if !is_positive(o.seconds) {
-            let must = "positive".to_owned();
-            return Err(ConfigError::OutOfRange {
-                option: "seconds",
-                value: o.seconds,
-                must,
-            });
-        }
+        options.check()?;
         let mut limits = Vec::new();
         let mut notes = Vec::new();
         for threshold in thresholds {
@@ -221,14 +213,6 @@ fn why_not_judged(threshold: &Threshold) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn is_positive(value: f64) -> bool {
-    value.is_finite() && value > 0.0
-}
-
-fn is_within(value: f64, low: f64, high: f64) -> bool {
-    value.is_finite() && value >= low && value <= high
 }
 
 #[cfg(test)]
