@@ -10,9 +10,9 @@ use super::{Knee, StepSummary};
 
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 72.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 24.0;
 const PANEL: f64 = 200.0;
-const TOP: f64 = 40.0;
+const TOP: f64 = 64.0;
 const GAP: f64 = 44.0;
 const BOTTOM: f64 = 48.0;
 const TICKS: usize = 5;
@@ -83,7 +83,17 @@ pub fn svg(knee: &Knee) -> String {
         Some(throughputs.at(peak.map_or(offered, |peak| offered.min(peak))))
     });
     points(&mut svg, knee, &rates, &throughputs, throughput_of);
-    panel(&mut svg, knee, &rates, &times, "p95 response time, ms");
+    panel(
+        &mut svg,
+        knee,
+        &rates,
+        &times,
+        "p95 response time, ms (curve: mean by the scalability law)",
+    );
+    curve(&mut svg, knee, &rates, |offered, usl| {
+        let mean_ms = usl.concurrency(offered)? / offered * 1e3;
+        (mean_ms <= times.most).then(|| times.at(mean_ms))
+    });
     points(&mut svg, knee, &rates, &times, p95_of);
     write!(
         svg,
@@ -97,9 +107,9 @@ pub fn svg(knee: &Knee) -> String {
 }
 
 /// The scale of p95 leaves out what is far beyond the knee, where it measures only how long the
-/// overload lasted: ten times the p95 of the highest good rate, or all where nothing was good.
+/// overload lasted: four times the p95 of the highest good rate, or all where nothing was good.
 fn shown_p95(knee: &Knee) -> f64 {
-    const FAR_BEYOND: f64 = 10.0;
+    const FAR_BEYOND: f64 = 4.0;
     let p95 = |step: &StepSummary| step.report.p95_ns.map(|it| it.value * 1e-6);
     let most = |is_wanted: &dyn Fn(&&StepSummary) -> bool| {
         knee.steps
@@ -243,7 +253,7 @@ fn curve(
     y_at: impl Fn(f64, &super::UslFit) -> Option<f64>,
 ) {
     let Some(usl) = &knee.usl else { return };
-    let points: Vec<String> = (0..=CURVE_POINTS)
+    let points: Vec<String> = (1..=CURVE_POINTS)
         .filter_map(|at| {
             let offered = x.most * at as f64 / CURVE_POINTS as f64;
             Some(format!("{:.1},{:.1}", x.at(offered), y_at(offered, usl)?))
@@ -295,7 +305,7 @@ fn legend(knee: &Knee) -> String {
         ("limited", "generator-limited"),
     ];
     if knee.usl.is_some() {
-        entries.push(("law", "Universal Scalability Law"));
+        entries.push(("law", "scalability law"));
     }
     if knee.interval.is_some() {
         entries.push(("band", "breaking point's interval"));

@@ -150,7 +150,11 @@ fn row(step: &StepSummary) -> [String; 9] {
     }
     .to_owned();
     for (at, reason) in step.reasons.iter().enumerate() {
-        let joint = if at == 0 { ": " } else { ", " };
+        let joint = match (at, step.judgement) {
+            (0, Judgement::Unsure) => " whether ",
+            (0, _) => ": ",
+            _ => ", ",
+        };
         write!(verdict, "{joint}{reason}").expect("writing to a string cannot fail");
     }
     [
