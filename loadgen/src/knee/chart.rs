@@ -29,17 +29,7 @@ const STYLE: &str = "\
 /// The chart of a result: an `<svg>` element that a page can hold as it is.
 pub fn svg(knee: &Knee) -> String {
     let height = TOP + 2.0 * PANEL + GAP + BOTTOM;
-    let title = match (knee.rate, knee.interval) {
-        (Some(at), Some((low, high))) => {
-            format!(
-                "Breaking point at {}/s ({} to {}/s)",
-                rate(at),
-                rate(low),
-                rate(high)
-            )
-        }
-        _ => "No breaking point was found".to_owned(),
-    };
+    let title = title(knee);
     let mut svg = format!(
         "<svg class=\"knee\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\"><title>{title}</title><style>{STYLE}</style>\
          <text x=\"{LEFT}\" y=\"20\" font-weight=\"600\">{title}</text>"
@@ -83,13 +73,11 @@ pub fn svg(knee: &Knee) -> String {
         Some(throughputs.at(peak.map_or(offered, |peak| offered.min(peak))))
     });
     points(&mut svg, knee, &rates, &throughputs, throughput_of);
-    panel(
-        &mut svg,
-        knee,
-        &rates,
-        &times,
-        "p95 response time, ms (curve: mean by the scalability law)",
-    );
+    let name = match knee.usl {
+        Some(_) => "p95 response time, ms (curve: mean by the scalability law)",
+        None => "p95 response time, ms",
+    };
+    panel(&mut svg, knee, &rates, &times, name);
     curve(&mut svg, knee, &rates, |offered, usl| {
         let mean_ms = usl.concurrency(offered)? / offered * 1e3;
         (mean_ms <= times.most).then(|| times.at(mean_ms))
@@ -104,6 +92,20 @@ pub fn svg(knee: &Knee) -> String {
     )
     .expect("writing to a string cannot fail");
     svg
+}
+
+fn title(knee: &Knee) -> String {
+    match (knee.rate, knee.interval) {
+        (Some(at), Some((low, high))) => {
+            format!(
+                "Breaking point at {}/s ({} to {}/s)",
+                rate(at),
+                rate(low),
+                rate(high)
+            )
+        }
+        _ => "No breaking point was found".to_owned(),
+    }
 }
 
 /// The scale of p95 leaves out what is far beyond the knee, where it measures only how long the
