@@ -131,19 +131,18 @@ impl<'a> Customs<'a> {
         for def in &self.defs {
             put_bytes(out, tag::CUSTOM_UNIT, def.unit.as_bytes());
         }
-        let numbers: [(u64, fn(&MetricDef) -> u32); 4] = [
-            (tag::CUSTOM_COMPONENT, |def| def.component.number()),
-            (tag::CUSTOM_KIND, |def| def.kind.number()),
-            (tag::CUSTOM_CATEGORY, |def| def.category.number()),
-            (tag::CUSTOM_BETTER, |def| def.better.number()),
-        ];
-        for (tag, number) in numbers {
-            let mut column = Vec::with_capacity(self.defs.len());
-            for def in &self.defs {
-                put_varint(&mut column, u64::from(number(def)));
-            }
-            put_packed(out, tag, &column);
+        self.put_numbers(out, tag::CUSTOM_COMPONENT, |def| def.component.number());
+        self.put_numbers(out, tag::CUSTOM_KIND, |def| def.kind.number());
+        self.put_numbers(out, tag::CUSTOM_CATEGORY, |def| def.category.number());
+        self.put_numbers(out, tag::CUSTOM_BETTER, |def| def.better.number());
+    }
+
+    fn put_numbers(&self, out: &mut Vec<u8>, tag: u64, number: impl Fn(&MetricDef) -> u32) {
+        let mut column = Vec::with_capacity(self.defs.len());
+        for def in &self.defs {
+            put_varint(&mut column, u64::from(number(def)));
         }
+        put_packed(out, tag, &column);
     }
 }
 
