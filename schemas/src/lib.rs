@@ -26,4 +26,6 @@ pub use metric::{
     Better, CATALOGUE, Category, Component, Metric, MetricKind, metric, metric_named,
 };
 pub use request::{Request, RequestBatch};
-pub use series::{Labels, MetricDef, MetricRef, Sample, SampleBatch, Series, write_canonical};
+pub use series::{
+    Labels, MetricDef, MetricRef, Sample, SampleBatch, Series, label_pairs, write_canonical,
+};

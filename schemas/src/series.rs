@@ -72,6 +72,19 @@ pub fn label_value(canonical: &str, key: &str) -> Option<String> {
     None
 }
 
+/// Every label of canonical text, unescaped, in its order; `None` where the text is not canonical.
+pub fn label_pairs(canonical: &str) -> Option<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    let mut rest = canonical;
+    while !rest.is_empty() {
+        let (key, after_key) = take_token(rest, '=')?;
+        let (value, after_value) = take_token(after_key, ',')?;
+        pairs.push((key, value));
+        rest = after_value;
+    }
+    Some(pairs)
+}
+
 /// Reads an escaped token up to an unescaped `end` (or the end of the text) and skips that `end`.
 fn take_token(text: &str, end: char) -> Option<(String, &str)> {
     let mut token = String::new();
@@ -237,5 +250,9 @@ mod tests {
         assert_eq!(labels.get("path").as_deref(), Some("/a=b,c\\d"));
         assert_eq!(labels.get("k,=").as_deref(), Some("v"));
         assert_eq!(labels.get("absent"), None);
+        let pairs = [("k,=", "v"), ("path", "/a=b,c\\d")];
+        let own = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(label_pairs(labels.as_str()), Some(own.to_vec()));
+        assert_eq!(label_pairs("a\\"), None);
     }
 }

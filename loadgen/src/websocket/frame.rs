@@ -96,7 +96,7 @@ pub(crate) fn apply_mask(content: &mut [u8], mask: [u8; 4]) {
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut chunks = content.chunks_exact_mut(8);
     for chunk in &mut chunks {
-        let value = u64::from_ne_bytes(chunk.as_ref().try_into().expect("a chunk of eight"));
+        let value = u64::from_ne_bytes((&*chunk).try_into().expect("a chunk of eight"));
         chunk.copy_from_slice(&(value ^ wide).to_ne_bytes());
     }
     for (byte, key) in chunks
