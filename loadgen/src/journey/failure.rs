@@ -37,8 +37,15 @@ pub(crate) fn of_exchange(error: &hyper::Error, fate: &Fate) -> Failure {
     if error.is_parse() {
         return if error.is_parse_too_large() { Failure::TooLarge } else { Failure::Malformed };
     }
-    if let Some(broken) = source_of::<io::Error>(error).map(io::Error::kind).or(fate.error()) {
+    if let Some(broken) = fate.error() {
         return of_broken(broken);
+    }
+    if let Some(said) = source_of::<io::Error>(error) {
+        return match said.kind() {
+            // Nothing broke: it is how HTTP/2 says that the target ended its side.
+            io::ErrorKind::BrokenPipe => Failure::Closed,
+            kind => of_broken(kind),
+        };
     }
     if let Some(failure) = of_http2(error) {
         return failure;

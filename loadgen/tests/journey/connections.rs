@@ -199,6 +199,7 @@ fn a_journey_dropped_under_way_is_unfinished_and_leaves_its_place() {
         assert_eq!(operations.len(), 2);
         assert!(operations.iter().all(|done| done.failure == Some(Failure::Unfinished)));
         assert_eq!(operations.iter().filter(|done| done.sent_ns == NEVER_NS).count(), 1);
+        until(|| server.state.held.get() == 0).await;
         server.state.release.add_permits(1);
         fixture.once(2).await;
         assert_eq!(fixture.operation().failure, None);

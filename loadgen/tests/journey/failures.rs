@@ -27,8 +27,11 @@ async fn says(text: &'static [u8], by_reset: bool) -> SocketAddr {
         let _ = stream.read(&mut buffer).await;
         let _ = stream.write_all(text).await;
         if by_reset {
-            reset(&stream);
+            return reset(&stream);
         }
+        // What is left unread would make the end a reset.
+        let _ = stream.shutdown().await;
+        while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
     })
     .await
 }
@@ -143,6 +146,8 @@ fn ends_of_http2_are_told_apart() {
 fn a_flood_of_headers_is_too_large() {
     run(async {
         let address = raw(|mut stream: TcpStream| async move {
+            let mut buffer = [0; 1_024];
+            let _ = stream.read(&mut buffer).await;
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
             let line = format!("x: {}\r\n", "y".repeat(10_000));
             while stream.write_all(line.as_bytes()).await.is_ok() {}

@@ -187,10 +187,11 @@ async fn answer(
         headers: head.headers,
         body: String::from_utf8(body.to_vec()).expect("it is text"),
     });
-    let mut parts = path.trim_start_matches('/').split('/');
+    let mut parts = path.trim_start_matches('/').split(['/', '?']);
     let response = Response::builder();
     let response = match parts.next().unwrap_or_default() {
         "status" => response.status(parts.next().expect("a status")).body(full("status")),
+        "empty" => response.status(204).body(full("")),
         "json" => response
             .header("x-token", "t&1")
             .body(full(r#"{"id":7,"name":"a/b c","evil":"a\r\nx: y"}"#)),
@@ -201,8 +202,8 @@ async fn answer(
         "logout" => response.header("set-cookie", "sid=; Path=/; Max-Age=0").body(full("out")),
         "redirect" => {
             let status = parts.next().expect("a status");
-            let to: Vec<&str> = parts.collect();
-            let to = to.join("/").replace("loop", &format!("redirect/{status}/loop"));
+            let (_, to) = path.split_once(&format!("{status}/")).expect("a place");
+            let to = to.replace("loop", &format!("redirect/{status}/loop"));
             let to = if to.starts_with("http:") { to } else { format!("/{to}") };
             response.status(status).header("location", to).body(full("elsewhere"))
         }
@@ -210,7 +211,8 @@ async fn answer(
         "bomb" => response.header("content-encoding", "gzip").body(full(gzip(&[0; 1 << 21]))),
         "broken" => response.header("content-encoding", "gzip").body(full("no gzip at all")),
         "deflate" => response.header("content-encoding", "deflate").body(full(zlib(b"plain text"))),
-        "chunked" => response.body(chunks(parts.next().expect("a count"))),
+        "chunked" => response.body(chunks(3, |number| format!("<chunk {number}>"))),
+        "flood" => response.body(chunks(200, |_| "x".repeat(16 << 10))),
         "big" => response.body(full("x".repeat(2 << 20))),
         "hold" => {
             state.held.set(state.held.get() + 1);
@@ -220,6 +222,7 @@ async fn answer(
             return Ok(Response::new(full("held")));
         }
         "fail" => return Err("the server fails"),
+        _ if head.method == http::Method::HEAD => response.body(full("")),
         _ => response.body(full("ok")),
     };
     response.map_err(|_| "no response")
@@ -238,9 +241,8 @@ fn full(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).boxed_unsync()
 }
 
-fn chunks(count: &str) -> Body {
-    let count: u32 = count.parse().expect("a number");
-    let chunk = |number: u32| Ok(Frame::data(Bytes::from(format!("<chunk {number}>"))));
+fn chunks(count: u32, text: impl Fn(u32) -> String + Send + 'static) -> Body {
+    let chunk = move |number| Ok(Frame::data(Bytes::from(text(number))));
     StreamBody::new(futures::stream::iter((0..count).map(chunk))).boxed_unsync()
 }
 
