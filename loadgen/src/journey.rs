@@ -85,7 +85,11 @@ impl Client {
     pub fn new(context: &Context) -> Result<Self, ClientError> {
         let http = &context.scenario.http;
         let base = Base::new(context);
-        let plans = context.scenario.journeys.iter().map(|journey| Rc::new(Plan::new(&base, journey)));
+        let plans = context
+            .scenario
+            .journeys
+            .iter()
+            .map(|journey| Rc::new(Plan::new(&base, journey)));
         let timeout_ns = u64::try_from(http.timeout.as_nanos()).unwrap_or(u64::MAX);
         Ok(Self(Rc::new(Shared {
             plans: plans.collect(),
@@ -139,12 +143,21 @@ impl Shared {
     /// A journey of the scenario has its plan ready; one from elsewhere gets its own.
     fn plan(&self, journey: &Journey) -> Rc<Plan> {
         let known = &self.context.scenario.journeys;
-        let from_first = std::ptr::from_ref(journey).addr().checked_sub(known.as_ptr().addr());
+        let from_first = std::ptr::from_ref(journey)
+            .addr()
+            .checked_sub(known.as_ptr().addr());
         from_first
             .map(|bytes| bytes / size_of::<Journey>())
-            .filter(|&at| known.get(at).is_some_and(|known| std::ptr::eq(known, journey)))
+            .filter(|&at| {
+                known
+                    .get(at)
+                    .is_some_and(|known| std::ptr::eq(known, journey))
+            })
             .and_then(|at| self.plans.get(at))
-            .map_or_else(|| Rc::new(Plan::new(&self.exchange.base, journey)), Rc::clone)
+            .map_or_else(
+                || Rc::new(Plan::new(&self.exchange.base, journey)),
+                Rc::clone,
+            )
     }
 
     /// Makes one step and records it.
@@ -162,7 +175,10 @@ impl Shared {
         operation.done_ns = self.context.clock.now_ns();
         let judged = answered.and_then(|answer| judge(user, step, operation, &answer));
         operation.failure = judged.err();
-        let ended = Ended { at_ns: operation.done_ns, failed: judged.is_err() };
+        let ended = Ended {
+            at_ns: operation.done_ns,
+            failed: judged.is_err(),
+        };
         let was_sent = operation.sent_ns != NEVER_NS;
         recording.finish();
         if !was_sent {

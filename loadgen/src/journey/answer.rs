@@ -91,7 +91,11 @@ fn expand(decoder: impl Read, max_bytes: u64) -> Result<Vec<u8>, Failure> {
         .take(max_bytes.saturating_add(1))
         .read_to_end(&mut plain)
         .map_err(|_| Failure::Malformed)?;
-    if plain.len() as u64 > max_bytes { Err(Failure::TooLarge) } else { Ok(plain) }
+    if plain.len() as u64 > max_bytes {
+        Err(Failure::TooLarge)
+    } else {
+        Ok(plain)
+    }
 }
 
 /// RFC 1950, 2.2: method 8 and a header that is a multiple of 31.
@@ -130,18 +134,26 @@ mod tests {
             ("deflate", bare.finish().expect("finishes")),
             ("br", text.clone()),
         ] {
-            assert_eq!(undo(encoding, body, 1_000).as_ref(), Ok(&text), "{encoding}");
+            assert_eq!(
+                undo(encoding, body, 1_000).as_ref(),
+                Ok(&text),
+                "{encoding}"
+            );
         }
     }
 
     #[test]
     fn a_bomb_and_garbage_are_refused() {
         let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
-        bomb.write_all(&vec![0; 1 << 20]).expect("a vector takes all");
+        bomb.write_all(&vec![0; 1 << 20])
+            .expect("a vector takes all");
         let bomb = bomb.finish().expect("finishes");
         assert_eq!(undo("gzip", bomb.clone(), 100_000), Err(Failure::TooLarge));
         let half = bomb[..bomb.len() / 2].to_vec();
         assert_eq!(undo("gzip", half, 1 << 21), Err(Failure::Malformed));
-        assert_eq!(undo("gzip", b"not gzip".to_vec(), 100), Err(Failure::Malformed));
+        assert_eq!(
+            undo("gzip", b"not gzip".to_vec(), 100),
+            Err(Failure::Malformed)
+        );
     }
 }

@@ -58,7 +58,9 @@ struct Tls {
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Tls")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,8 +127,10 @@ impl Connector {
         let target = Arc::clone(&context.target);
         let tls = if target.tls {
             let host = target.host.trim_start_matches('[').trim_end_matches(']');
-            let name = ServerName::try_from(host.to_owned())
-                .map_err(|_| ClientError::ServerName { host: host.to_owned() })?;
+            let name =
+                ServerName::try_from(host.to_owned()).map_err(|_| ClientError::ServerName {
+                    host: host.to_owned(),
+                })?;
             let connector = TlsConnector::from(tls::configuration(http)?);
             Some(Tls { connector, name })
         } else {
@@ -145,7 +149,9 @@ impl Connector {
 
     /// Makes a connection, within the time allowed for it.
     pub(crate) async fn connect(&self, pool: &Weak<Pool>) -> Result<Rc<Link>, Failure> {
-        timeout(self.timeout, self.make(pool)).await.unwrap_or(Err(Failure::ConnectTimeout))
+        timeout(self.timeout, self.make(pool))
+            .await
+            .unwrap_or(Err(Failure::ConnectTimeout))
     }
 
     async fn make(&self, pool: &Weak<Pool>) -> Result<Rc<Link>, Failure> {
@@ -183,7 +189,9 @@ impl Connector {
                 Ok(stream) => {
                     self.address.set(at);
                     // Without it small requests would wait for the acknowledgement of the last.
-                    stream.set_nodelay(true).map_err(|error| failure::of_connect(&error))?;
+                    stream
+                        .set_nodelay(true)
+                        .map_err(|error| failure::of_connect(&error))?;
                     return Ok(stream);
                 }
                 Err(error) => failed = failure::of_connect(&error),
@@ -205,7 +213,11 @@ async fn speak_http1(wire: Wire) -> Result<Rc<Link>, Failure> {
             tracing::trace!(%error, "connection ended");
         }
     });
-    Ok(Rc::new(Link::new(Sender::Http1(RefCell::new(sender)), fate, 1)))
+    Ok(Rc::new(Link::new(
+        Sender::Http1(RefCell::new(sender)),
+        fate,
+        1,
+    )))
 }
 
 async fn speak_http2(wire: Wire, streams: u32, pool: &Weak<Pool>) -> Result<Rc<Link>, Failure> {
@@ -219,7 +231,13 @@ async fn speak_http2(wire: Wire, streams: u32, pool: &Weak<Pool>) -> Result<Rc<L
     let sender = Sender::Http2(RefCell::new(sender));
     let link = Rc::new(Link::new(sender, Rc::clone(&fate), at_first));
     // The task holds neither the link nor the pool: the link's end is what ends the connection.
-    spawn_local(drive_http2(connection, fate, Rc::downgrade(&link), pool.clone(), streams));
+    spawn_local(drive_http2(
+        connection,
+        fate,
+        Rc::downgrade(&link),
+        pool.clone(),
+        streams,
+    ));
     Ok(link)
 }
 
@@ -242,7 +260,9 @@ async fn drive_http2(
         if polled.is_pending()
             && let Some(link) = link.upgrade()
         {
-            let limit = u32::try_from(connection.current_max_send_streams()).unwrap_or(u32::MAX).min(streams);
+            let limit = u32::try_from(connection.current_max_send_streams())
+                .unwrap_or(u32::MAX)
+                .min(streams);
             if limit > link.capacity.replace(limit)
                 && let Some(pool) = pool.upgrade()
             {

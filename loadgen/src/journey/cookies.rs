@@ -47,7 +47,9 @@ impl Jar {
         };
         let secure = cookie.secure().unwrap_or(false);
         if cookie.name().len() + cookie.value().len() > MAX_COOKIE_BYTES
-            || cookie.domain().is_some_and(|domain| !matches_domain(site.host, domain))
+            || cookie
+                .domain()
+                .is_some_and(|domain| !matches_domain(site.host, domain))
             || (secure && !site.secure)
         {
             return;
@@ -61,7 +63,8 @@ impl Jar {
             (None, Some(at)) => Some(at.unix_timestamp()),
             (None, None) => None,
         };
-        self.0.retain(|known| known.name != cookie.name() || known.path != path);
+        self.0
+            .retain(|known| known.name != cookie.name() || known.path != path);
         if expires_s.is_some_and(|at| at <= site.now_s) {
             return;
         }
@@ -113,9 +116,8 @@ fn matches_domain(host: &str, domain: &str) -> bool {
 
 /// RFC 6265, 5.1.4.
 fn matches_path(path: &str, cookie_path: &str) -> bool {
-    path.strip_prefix(cookie_path).is_some_and(|rest| {
-        rest.is_empty() || cookie_path.ends_with('/') || rest.starts_with('/')
-    })
+    path.strip_prefix(cookie_path)
+        .is_some_and(|rest| rest.is_empty() || cookie_path.ends_with('/') || rest.starts_with('/'))
 }
 
 /// The path that a cookie without one gets: that of the request up to its last slash.
@@ -131,7 +133,12 @@ mod tests {
     use super::*;
 
     fn at(path: &str, now_s: i64) -> Site<'_> {
-        Site { host: "shop.example", secure: false, path, now_s }
+        Site {
+            host: "shop.example",
+            secure: false,
+            path,
+            now_s,
+        }
     }
 
     #[test]
@@ -142,7 +149,10 @@ mod tests {
         jar.store("c=3", at("/shop/cart/add", 0));
         assert_eq!(jar.header(at("/", 0)).as_deref(), Some("a=1"));
         assert_eq!(jar.header(at("/shopping", 0)).as_deref(), Some("a=1"));
-        assert_eq!(jar.header(at("/shop/cart", 0)).as_deref(), Some("c=3; b=2; a=1"));
+        assert_eq!(
+            jar.header(at("/shop/cart", 0)).as_deref(),
+            Some("c=3; b=2; a=1")
+        );
     }
 
     #[test]

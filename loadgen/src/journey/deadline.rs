@@ -70,12 +70,19 @@ impl Deadlines {
             list: RefCell::new(List::default()),
             begun: Notify::new(),
         };
-        Self { shared: Rc::new(shared), sweeper: RefCell::new(None) }
+        Self {
+            shared: Rc::new(shared),
+            sweeper: RefCell::new(None),
+        }
     }
 
     /// Begins a limit now.
     pub(crate) fn begin(&self) -> Deadline {
-        let due_ns = self.shared.clock.now_ns().saturating_add(self.shared.timeout_ns);
+        let due_ns = self
+            .shared
+            .clock
+            .now_ns()
+            .saturating_add(self.shared.timeout_ns);
         let mut list = self.shared.list.borrow_mut();
         if list.first == NONE {
             self.shared.begun.notify_one();
@@ -85,7 +92,10 @@ impl Deadlines {
         self.sweeper
             .borrow_mut()
             .get_or_insert_with(|| spawn_local(sweep(Rc::clone(&self.shared))).abort_handle());
-        Deadline { shared: Rc::clone(&self.shared), at }
+        Deadline {
+            shared: Rc::clone(&self.shared),
+            at,
+        }
     }
 }
 
@@ -110,7 +120,11 @@ impl Deadline {
             if node.is_expired {
                 return Poll::Ready(Err(Expired));
             }
-            if !node.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            if !node
+                .waker
+                .as_ref()
+                .is_some_and(|known| known.will_wake(cx.waker()))
+            {
                 node.waker = Some(cx.waker().clone());
             }
             Poll::Pending
@@ -141,13 +155,24 @@ async fn sweep(shared: Rc<Shared>) {
 
 impl Default for List {
     fn default() -> Self {
-        Self { nodes: Vec::new(), free: Vec::new(), first: NONE, last: NONE }
+        Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            first: NONE,
+            last: NONE,
+        }
     }
 }
 
 impl List {
     fn push(&mut self, due_ns: u64) -> usize {
-        let node = Node { due_ns, before: self.last, after: NONE, is_expired: false, waker: None };
+        let node = Node {
+            due_ns,
+            before: self.last,
+            after: NONE,
+            is_expired: false,
+            waker: None,
+        };
         let at = match self.free.pop() {
             Some(at) => {
                 self.nodes[at] = node;

@@ -61,7 +61,10 @@ impl Exchange {
         keep: bool,
         operation: &mut Operation,
     ) -> Result<Answer, Failure> {
-        let take = Take { keep, max_bytes: self.max_bytes };
+        let take = Take {
+            keep,
+            max_bytes: self.max_bytes,
+        };
         let mut redirects = 0;
         let mut lease = lease;
         loop {
@@ -69,8 +72,9 @@ impl Exchange {
                 None => None,
                 Some(jar) => self.cookies(&request, jar)?,
             };
-            let (response, used) =
-                self.answered(&request, cookies.as_ref(), lease, operation).await?;
+            let (response, used) = self
+                .answered(&request, cookies.as_ref(), lease, operation)
+                .await?;
             operation.first_byte_ns = self.clock.now_ns();
             operation.status = response.status().as_u16();
             let (head, body) = response.into_parts();
@@ -91,7 +95,10 @@ impl Exchange {
                 } else {
                     body
                 };
-                return Ok(Answer { headers: head.headers, body });
+                return Ok(Answer {
+                    headers: head.headers,
+                    body,
+                });
             };
             if redirects == self.redirects {
                 return Err(Failure::Redirects);
@@ -116,7 +123,10 @@ impl Exchange {
         let mut may_retry = true;
         loop {
             let sent = request.to_http(cookies);
-            match self.send(sent, request.is_idempotent(), &mut lease, operation).await {
+            match self
+                .send(sent, request.is_idempotent(), &mut lease, operation)
+                .await
+            {
                 Ok(response) => return Ok((response, lease)),
                 Err(unanswered) if unanswered.is_stale && may_retry => {
                     may_retry = false;
@@ -144,11 +154,18 @@ impl Exchange {
                 let ready = poll_fn(|cx| sender.borrow_mut().poll_ready(cx)).await;
                 if let Err(error) = ready {
                     let failure = failure::of_exchange(&error, fate);
-                    return Err(Unanswered { failure, is_stale: was_used });
+                    return Err(Unanswered {
+                        failure,
+                        is_stale: was_used,
+                    });
                 }
                 fate.await_write();
                 let response = sender.borrow_mut().try_send_request(request);
-                let noted = NoteWritten { fate, clock: self.clock, sent_ns: &mut operation.sent_ns };
+                let noted = NoteWritten {
+                    fate,
+                    clock: self.clock,
+                    sent_ns: &mut operation.sent_ns,
+                };
                 let result = response.await;
                 drop(noted);
                 result
@@ -166,8 +183,7 @@ impl Exchange {
             let failure = failure::of_exchange(error.error(), fate);
             let is_broken = matches!(failure, Failure::Closed | Failure::Reset);
             let has_ended = fate.has_ended() || fate.error().is_some() || link.is_closed();
-            let is_stale =
-                was_used && has_ended && (!was_written || (is_idempotent && is_broken));
+            let is_stale = was_used && has_ended && (!was_written || (is_idempotent && is_broken));
             Unanswered { failure, is_stale }
         })
     }

@@ -35,7 +35,11 @@ pub(crate) fn of_handshake(error: &io::Error) -> Failure {
 /// Why an exchange on an established connection failed.
 pub(crate) fn of_exchange(error: &hyper::Error, fate: &Fate) -> Failure {
     if error.is_parse() {
-        return if error.is_parse_too_large() { Failure::TooLarge } else { Failure::Malformed };
+        return if error.is_parse_too_large() {
+            Failure::TooLarge
+        } else {
+            Failure::Malformed
+        };
     }
     if let Some(broken) = fate.error() {
         return of_broken(broken);
@@ -81,7 +85,8 @@ fn of_http2(error: &hyper::Error) -> Option<Failure> {
         if text.starts_with("connection error received") {
             return Some(Failure::Closed);
         }
-        if text.starts_with("stream error detected") || text.starts_with("connection error detected")
+        if text.starts_with("stream error detected")
+            || text.starts_with("connection error detected")
         {
             return Some(Failure::Malformed);
         }
@@ -90,7 +95,7 @@ fn of_http2(error: &hyper::Error) -> Option<Failure> {
     None
 }
 
-fn source_of<'a, E: Error + 'static>(error: &'a hyper::Error) -> Option<&'a E> {
+fn source_of<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
     let mut source = error.source();
     while let Some(error) = source {
         if let Some(found) = error.downcast_ref() {
@@ -112,7 +117,8 @@ mod tests {
 
     #[test]
     fn errors_of_connecting_are_told_apart() {
-        let of_code = |errno: Errno| of_connect(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        let of_code =
+            |errno: Errno| of_connect(&io::Error::from_raw_os_error(errno.raw_os_error()));
         assert_eq!(of_code(Errno::CONNREFUSED), Failure::Refused);
         assert_eq!(of_code(Errno::MFILE), Failure::Descriptors);
         assert_eq!(of_code(Errno::NFILE), Failure::Descriptors);
@@ -127,7 +133,13 @@ mod tests {
         assert_eq!(of_broken(io::ErrorKind::BrokenPipe), Failure::Reset);
         assert_eq!(of_broken(io::ErrorKind::UnexpectedEof), Failure::Closed);
         assert_eq!(of_broken(io::ErrorKind::InvalidData), Failure::Malformed);
-        assert_eq!(of_handshake(&io::ErrorKind::UnexpectedEof.into()), Failure::Tls);
-        assert_eq!(of_handshake(&io::ErrorKind::ConnectionReset.into()), Failure::Reset);
+        assert_eq!(
+            of_handshake(&io::ErrorKind::UnexpectedEof.into()),
+            Failure::Tls
+        );
+        assert_eq!(
+            of_handshake(&io::ErrorKind::ConnectionReset.into()),
+            Failure::Reset
+        );
     }
 }

@@ -20,7 +20,12 @@ pub(crate) fn needs_body(step: &Step) -> bool {
 }
 
 /// The first check that fails: status, then body, then time.
-pub(crate) fn check(checks: &[Check], status: u16, body: &[u8], took_ns: u64) -> Result<(), Failure> {
+pub(crate) fn check(
+    checks: &[Check],
+    status: u16,
+    body: &[u8],
+    took_ns: u64,
+) -> Result<(), Failure> {
     let mut ranges = checks
         .iter()
         .filter_map(|check| match check {
@@ -35,8 +40,14 @@ pub(crate) fn check(checks: &[Check], status: u16, body: &[u8], took_ns: u64) ->
     if !allowed {
         return Err(Failure::Status);
     }
-    let reads = checks.iter().any(|check| matches!(check, Check::Contains(_) | Check::Matches(_)));
-    let text = if reads { String::from_utf8_lossy(body) } else { Cow::Borrowed("") };
+    let reads = checks
+        .iter()
+        .any(|check| matches!(check, Check::Contains(_) | Check::Matches(_)));
+    let text = if reads {
+        String::from_utf8_lossy(body)
+    } else {
+        Cow::Borrowed("")
+    };
     for check in checks {
         let holds = match check {
             Check::Contains(wanted) => text.contains(wanted.as_str()),
@@ -78,7 +89,9 @@ pub(crate) fn capture<'a>(
                     .and_then(|found| found.get(1))
                     .map(|group| group.as_str().to_owned()),
             };
-            value.map(|value| (capture.name.as_str(), value)).ok_or(Failure::Capture)
+            value
+                .map(|value| (capture.name.as_str(), value))
+                .ok_or(Failure::Capture)
         })
         .collect()
 }
@@ -125,7 +138,10 @@ mod tests {
 
     #[test]
     fn values_are_taken_from_json_headers_and_text_or_missed() {
-        let from = |from| Capture { name: "x".to_owned(), from };
+        let from = |from| Capture {
+            name: "x".to_owned(),
+            from,
+        };
         let json = |pointer: &str| from(CaptureFrom::Json(pointer.to_owned()));
         let mut headers = HeaderMap::new();
         headers.insert("x-id", "7".parse().expect("valid"));
@@ -134,7 +150,9 @@ mod tests {
             json("/a/0/b"),
             json("/a/1"),
             from(CaptureFrom::Header("X-Id".to_owned())),
-            from(CaptureFrom::Regex(Regex::new(r#""b":"(\w+)""#).expect("valid"))),
+            from(CaptureFrom::Regex(
+                Regex::new(r#""b":"(\w+)""#).expect("valid"),
+            )),
         ];
         let values = capture(&all, &headers, body).expect("all are there");
         let values: Vec<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
@@ -147,6 +165,9 @@ mod tests {
         ] {
             assert_eq!(capture(&[missing], &headers, body), Err(Failure::Capture));
         }
-        assert_eq!(capture(&[json("/a")], &headers, b"not json"), Err(Failure::Capture));
+        assert_eq!(
+            capture(&[json("/a")], &headers, b"not json"),
+            Err(Failure::Capture)
+        );
     }
 }

@@ -59,7 +59,10 @@ struct State {
 impl Pauses {
     /// Nothing is made until the first pause.
     pub(crate) fn new(clock: RunClock) -> Self {
-        Self { clock, timer: OnceCell::new() }
+        Self {
+            clock,
+            timer: OnceCell::new(),
+        }
     }
 
     /// Waits until a time on the run's clock.
@@ -113,14 +116,21 @@ impl Shared {
                       OwnedFd keeps it open for as long as it lives"
         )]
         let timer = AsyncFd::new(timer)?;
-        Ok(Self { clock, timer, pauses: RefCell::default() })
+        Ok(Self {
+            clock,
+            timer,
+            pauses: RefCell::default(),
+        })
     }
 
     fn add(&self, due_ns: u64) -> Rc<State> {
         let state = Rc::new(State::default());
         let mut pauses = self.pauses.borrow_mut();
         let is_first = pauses.peek().is_none_or(|first| due_ns < first.0.due_ns);
-        pauses.push(Reverse(Pause { due_ns, state: Rc::clone(&state) }));
+        pauses.push(Reverse(Pause {
+            due_ns,
+            state: Rc::clone(&state),
+        }));
         drop(pauses);
         if is_first {
             self.set(due_ns);
@@ -134,7 +144,13 @@ impl Shared {
             tv_sec: i64::MAX,
             tv_nsec: 0,
         });
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: wait };
+        let once = Itimerspec {
+            it_interval: Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: wait,
+        };
         timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::empty(), &once)
             .expect("the descriptor is a timer's and the time is valid");
     }
@@ -149,7 +165,9 @@ impl Shared {
                 drop(pauses);
                 return self.set(due_ns);
             }
-            let Some(Reverse(pause)) = pauses.pop() else { return };
+            let Some(Reverse(pause)) = pauses.pop() else {
+                return;
+            };
             pause.state.is_over.set(true);
             if let Some(waker) = pause.state.waker.borrow_mut().take() {
                 waker.wake();

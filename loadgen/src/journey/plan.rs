@@ -88,7 +88,11 @@ impl Base {
                 Some(authority) => Authority::try_from(authority.as_bytes()),
                 None => Authority::try_from(self.target.authority.as_str()),
             };
-            parts.scheme = Some(if self.target.tls { Scheme::HTTPS } else { Scheme::HTTP });
+            parts.scheme = Some(if self.target.tls {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            });
             parts.authority = Some(authority.ok()?);
         }
         Uri::from_parts(parts).ok()
@@ -129,26 +133,50 @@ impl Base {
         if method == Method::CONNECT {
             return Err(Failure::Malformed);
         }
-        let body = step.body.as_ref().map(text).transpose()?.unwrap_or_default();
-        Ok(Request { method, uri, headers, body: Bytes::from(body) })
+        let body = step
+            .body
+            .as_ref()
+            .map(text)
+            .transpose()?
+            .unwrap_or_default();
+        Ok(Request {
+            method,
+            uri,
+            headers,
+            body: Bytes::from(body),
+        })
     }
 }
 
 impl Plan {
     /// Prepares a journey.
     pub(crate) fn new(base: &Base, journey: &Journey) -> Self {
-        Self(journey.steps.iter().map(|step| PlannedStep::new(base, step)).collect())
+        Self(
+            journey
+                .steps
+                .iter()
+                .map(|step| PlannedStep::new(base, step))
+                .collect(),
+        )
     }
 }
 
 impl PlannedStep {
     fn new(base: &Base, step: &Step) -> Self {
         let literal = |template: &Template| {
-            template.as_literal().map(str::to_owned).ok_or(Failure::Capture)
+            template
+                .as_literal()
+                .map(str::to_owned)
+                .ok_or(Failure::Capture)
         };
         // A step that cannot be made without a user is made for each, which tells its failure too.
-        let fixed = literal(&step.path).and_then(|path| base.request(step, path, literal)).ok();
-        Self { fixed, keeps_body: judge::needs_body(step) }
+        let fixed = literal(&step.path)
+            .and_then(|path| base.request(step, path, literal))
+            .ok();
+        Self {
+            fixed,
+            keeps_body: judge::needs_body(step),
+        }
     }
 
     /// The request of a user.
@@ -185,7 +213,9 @@ impl Request {
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         if let Some(cookies) = cookies {
-            request.headers_mut().insert(http::header::COOKIE, cookies.clone());
+            request
+                .headers_mut()
+                .insert(http::header::COOKIE, cookies.clone());
         }
         request
     }

@@ -175,7 +175,7 @@ impl Pool {
     async fn make(self: &Rc<Self>, place: Place) -> Result<Lease, Failure> {
         match self.connector.connect(&Rc::downgrade(self)).await {
             Ok(link) => {
-                place.is_filled();
+                place.fill();
                 let lease = self.lease(&link);
                 self.offer(&link);
                 Ok(lease)
@@ -248,7 +248,10 @@ impl Pool {
             link.fate.cut();
         }
         if link.is_free.replace(false) {
-            self.state.borrow_mut().free.retain(|free| !Rc::ptr_eq(free, link));
+            self.state
+                .borrow_mut()
+                .free
+                .retain(|free| !Rc::ptr_eq(free, link));
         }
         self.has_closed_one();
     }
@@ -263,7 +266,7 @@ impl Drop for Pool {
 
 impl Place {
     /// The connection was made.
-    fn is_filled(mut self) {
+    fn fill(mut self) {
         if let Some(pool) = self.0.take() {
             pool.state.borrow_mut().making -= 1;
         }

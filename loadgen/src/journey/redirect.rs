@@ -35,7 +35,12 @@ pub(crate) fn next(
     };
     let mut next = request.clone();
     // On HTTP/2 the authority stands in the address and is kept from there.
-    let authority = request.uri.authority().map(|own| own.as_str().parse()).transpose().ok()?;
+    let authority = request
+        .uri
+        .authority()
+        .map(|own| own.as_str().parse())
+        .transpose()
+        .ok()?;
     next.uri = base.uri(&path, authority.as_ref().or(request.headers.get(HOST)))?;
     if !keeps_method {
         if next.method != Method::HEAD {

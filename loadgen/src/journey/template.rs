@@ -77,8 +77,21 @@ fn may_stand_in_url(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
-            b'%' | b':' | b'/' | b'?' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
-                | b'+' | b',' | b';' | b'='
+            b'%' | b':'
+                | b'/'
+                | b'?'
+                | b'@'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
         )
 }
 
@@ -94,7 +107,10 @@ mod tests {
 
     #[test]
     fn a_value_inside_a_path_cannot_add_a_segment_or_a_parameter() {
-        assert_eq!(encoded("a/b?c=d&e f%ä~-._", is_unreserved), "a%2Fb%3Fc%3Dd%26e%20f%25%C3%A4~-._");
+        assert_eq!(
+            encoded("a/b?c=d&e f%ä~-._", is_unreserved),
+            "a%2Fb%3Fc%3Dd%26e%20f%25%C3%A4~-._"
+        );
     }
 
     #[test]

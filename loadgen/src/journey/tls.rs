@@ -33,7 +33,9 @@ pub(crate) fn configuration(http: &HttpOptions) -> Result<Arc<ClientConfig>, Cli
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
             .with_no_client_auth()
     } else {
-        builder.with_root_certificates(roots(http.ca.as_deref())?).with_no_client_auth()
+        builder
+            .with_root_certificates(roots(http.ca.as_deref())?)
+            .with_no_client_auth()
     };
     config.alpn_protocols = vec![alpn(http.version).to_vec()];
     Ok(Arc::new(config))
@@ -53,7 +55,10 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, ClientError> {
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientError> {
-    let refuse = |reason: String| ClientError::Certificates { path: path.to_owned(), reason };
+    let refuse = |reason: String| ClientError::Certificates {
+        path: path.to_owned(),
+        reason,
+    };
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|error| refuse(error.to_string()))?;
@@ -61,7 +66,9 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientError> {
         return Err(refuse("it holds no certificate in PEM".to_owned()));
     }
     for certificate in certificates {
-        roots.add(certificate).map_err(|error| refuse(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| refuse(error.to_string()))?;
     }
     Ok(())
 }

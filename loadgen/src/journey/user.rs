@@ -79,17 +79,22 @@ impl User {
                 let column = feed.columns.iter().position(|known| known == column)?;
                 let rows = u64::try_from(feed.rows.len()).ok()?;
                 let row = usize::try_from(self.number.checked_rem(rows)?).ok()?;
-                feed.rows[row].get(column).map(|value| Cow::Borrowed(value.as_str()))
+                feed.rows[row]
+                    .get(column)
+                    .map(|value| Cow::Borrowed(value.as_str()))
             }
         }
     }
 
     /// How long this user pauses this time, in nanoseconds.
     pub(crate) fn pause_ns(&mut self, think: Think) -> u64 {
-        let whole = |duration: std::time::Duration| {
-            u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-        };
+        let whole =
+            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let (from, to) = (whole(think.from), whole(think.to));
-        if from >= to { from } else { self.random.random_range(from..=to) }
+        if from >= to {
+            from
+        } else {
+            self.random.random_range(from..=to)
+        }
     }
 }

@@ -119,7 +119,11 @@ impl Wire {
     /// Counts the socket as a connection.
     pub(crate) fn new(stream: Stream, gauges: Arc<Gauges>) -> Self {
         gauges.connections.fetch_add(1, Ordering::Relaxed);
-        Self { stream, fate: Rc::default(), gauges }
+        Self {
+            stream,
+            fate: Rc::default(),
+            gauges,
+        }
     }
 
     /// What happens to it from now on.

@@ -39,7 +39,12 @@ fn connections_are_kept_or_made_for_each_request() {
                 for user in 0..5 {
                     fixture.once(user).await;
                 }
-                assert!(fixture.operations().iter().all(|done| done.failure.is_none()));
+                assert!(
+                    fixture
+                        .operations()
+                        .iter()
+                        .all(|done| done.failure.is_none())
+                );
                 assert_eq!(server.state.accepted.get(), connections);
                 if version == HttpVersion::Http1 {
                     let close = (!keep_alive).then_some("close");
@@ -90,7 +95,10 @@ fn a_caller_without_room_to_wait_is_dropped() {
         };
         tokio::join!(users, watch);
         let operations = fixture.operations();
-        let dropped: Vec<_> = operations.iter().filter(|done| done.failure.is_some()).collect();
+        let dropped: Vec<_> = operations
+            .iter()
+            .filter(|done| done.failure.is_some())
+            .collect();
         assert_eq!((operations.len(), dropped.len()), (3, 1));
         assert_eq!(dropped[0].failure, Some(Failure::Dropped));
         assert_eq!(dropped[0].sent_ns, NEVER_NS);
@@ -115,9 +123,10 @@ async fn ends_at_second(connections: Rc<Cell<u32>>) -> std::net::SocketAddr {
 #[test]
 fn a_request_on_a_kept_connection_that_ends_is_sent_again_if_that_is_safe() {
     run(async {
-        for (step, failure, accepted) in
-            [(get("/"), None, 2), (post("/", "x"), Some(Failure::Closed), 1)]
-        {
+        for (step, failure, accepted) in [
+            (get("/"), None, 2),
+            (post("/", "x"), Some(Failure::Closed), 1),
+        ] {
             let connections = Rc::new(Cell::new(0));
             let address = ends_at_second(Rc::clone(&connections)).await;
             let fixture = Fixture::new(plain(address), |scenario| {
@@ -197,8 +206,18 @@ fn a_journey_dropped_under_way_is_unfinished_and_leaves_its_place() {
         }
         let operations = fixture.operations();
         assert_eq!(operations.len(), 2);
-        assert!(operations.iter().all(|done| done.failure == Some(Failure::Unfinished)));
-        assert_eq!(operations.iter().filter(|done| done.sent_ns == NEVER_NS).count(), 1);
+        assert!(
+            operations
+                .iter()
+                .all(|done| done.failure == Some(Failure::Unfinished))
+        );
+        assert_eq!(
+            operations
+                .iter()
+                .filter(|done| done.sent_ns == NEVER_NS)
+                .count(),
+            1
+        );
         until(|| server.state.held.get() == 0).await;
         server.state.release.add_permits(1);
         fixture.once(2).await;
@@ -221,7 +240,12 @@ fn dropping_the_client_closes_its_connections() {
             let gauges = std::sync::Arc::clone(&fixture.context.gauges);
             drop(fixture);
             until(|| server.state.open.get() == 0).await;
-            assert_eq!(gauges.connections.load(std::sync::atomic::Ordering::Relaxed), 0);
+            assert_eq!(
+                gauges
+                    .connections
+                    .load(std::sync::atomic::Ordering::Relaxed),
+                0
+            );
         }
     });
 }

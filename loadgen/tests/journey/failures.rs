@@ -45,7 +45,10 @@ fn a_target_that_is_not_there_refuses() {
         for version in [HttpVersion::Http1, HttpVersion::Http2] {
             let operation = operation(address, version).await;
             assert_eq!(operation.failure, Some(Failure::Refused));
-            assert_eq!((operation.sent_ns, operation.first_byte_ns), (NEVER_NS, NEVER_NS));
+            assert_eq!(
+                (operation.sent_ns, operation.first_byte_ns),
+                (NEVER_NS, NEVER_NS)
+            );
             assert!(operation.done_ns >= operation.intended_ns && operation.done_ns != NEVER_NS);
         }
     });
@@ -109,17 +112,37 @@ fn ends_before_the_answer_is_whole_are_told_apart() {
             (b"", false, Failure::Closed),
             (b"", true, Failure::Reset),
             (b"HTTP/1.1 200", false, Failure::Closed),
-            (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", false, Failure::Closed),
-            (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", true, Failure::Reset),
-            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nha", false, Failure::Closed),
-            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nha", false, Failure::Malformed),
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+                false,
+                Failure::Closed,
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+                true,
+                Failure::Reset,
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nha",
+                false,
+                Failure::Closed,
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nha",
+                false,
+                Failure::Malformed,
+            ),
             (b"SSH-2.0-OpenSSH_9\r\n", false, Failure::Malformed),
         ];
         for (text, by_reset, failure) in cases {
             let address = says(text, by_reset).await;
             let operation = operation(address, HttpVersion::Http1).await;
             let said = String::from_utf8_lossy(text);
-            assert_eq!(operation.failure, Some(failure), "{said:?} by reset: {by_reset}");
+            assert_eq!(
+                operation.failure,
+                Some(failure),
+                "{said:?} by reset: {by_reset}"
+            );
             assert_ne!(operation.sent_ns, NEVER_NS);
         }
     });
@@ -131,13 +154,21 @@ fn ends_of_http2_are_told_apart() {
         let cases: [(&'static [u8], bool, Failure); 3] = [
             (b"", false, Failure::Closed),
             (b"", true, Failure::Reset),
-            (b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n", false, Failure::Malformed),
+            (
+                b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n",
+                false,
+                Failure::Malformed,
+            ),
         ];
         for (text, by_reset, failure) in cases {
             let address = says(text, by_reset).await;
             let operation = operation(address, HttpVersion::Http2).await;
             let said = String::from_utf8_lossy(text);
-            assert_eq!(operation.failure, Some(failure), "{said:?} by reset: {by_reset}");
+            assert_eq!(
+                operation.failure,
+                Some(failure),
+                "{said:?} by reset: {by_reset}"
+            );
         }
     });
 }

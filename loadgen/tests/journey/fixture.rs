@@ -28,7 +28,9 @@ pub(crate) fn run<F: Future>(test: F) -> F::Output {
         .expect("a runtime can be made");
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
-        tokio::time::timeout(LIMIT, test).await.expect("the test hangs")
+        tokio::time::timeout(LIMIT, test)
+            .await
+            .expect("the test hangs")
     })
 }
 
@@ -62,7 +64,11 @@ impl Fixture {
             gauges: Arc::new(Gauges::default()),
         };
         let client = Client::new(&context).expect("the client can be made");
-        Self { context, client, batches }
+        Self {
+            context,
+            client,
+            batches,
+        }
     }
 
     /// Makes the scenario's first journey once, as a user of its own.
@@ -74,13 +80,18 @@ impl Fixture {
     /// Makes the scenario's first journey as a user that is known.
     pub(crate) async fn again(&self, user: &mut User) {
         let now_ns = self.context.clock.now_ns();
-        self.client.iterate(user, &self.context.scenario.journeys[0], now_ns).await;
+        self.client
+            .iterate(user, &self.context.scenario.journeys[0], now_ns)
+            .await;
     }
 
     /// What was recorded since the last call.
     pub(crate) fn operations(&self) -> Vec<Operation> {
         self.context.tape.flush();
-        self.batches.try_iter().flat_map(|batch| batch.operations).collect()
+        self.batches
+            .try_iter()
+            .flat_map(|batch| batch.operations)
+            .collect()
     }
 
     /// The only operation recorded since the last call.
@@ -112,7 +123,13 @@ pub(crate) fn target(url: &str, address: SocketAddr) -> Target {
         Some(port) => format!("{host}:{port}"),
         None => host.clone(),
     };
-    Target { tls: url.scheme() == "https", url, host, authority, addresses: vec![address] }
+    Target {
+        tls: url.scheme() == "https",
+        url,
+        host,
+        authority,
+        addresses: vec![address],
+    }
 }
 
 /// A scenario of one journey without steps.
@@ -174,12 +191,19 @@ pub(crate) fn get(path: &str) -> Step {
 
 /// A step that posts a body.
 pub(crate) fn post(path: &str, body: &str) -> Step {
-    Step { method: "POST".to_owned(), body: Some(template(body)), ..get(path) }
+    Step {
+        method: "POST".to_owned(),
+        body: Some(template(body)),
+        ..get(path)
+    }
 }
 
 /// A capture.
 pub(crate) fn capture(name: &str, from: CaptureFrom) -> Capture {
-    Capture { name: name.to_owned(), from }
+    Capture {
+        name: name.to_owned(),
+        from,
+    }
 }
 
 /// A template as scenarios write it.

@@ -22,12 +22,18 @@ async fn all_at_once(server: &Server, fixture: &Fixture, users: u64, held: u32) 
     let journeys = join_all((0..users).map(|user| fixture.once(user)));
     let watch = async {
         until(|| server.state.held.get() == held).await;
-        server.state.release.add_permits(usize::try_from(users).expect("few"));
+        server
+            .state
+            .release
+            .add_permits(usize::try_from(users).expect("few"));
     };
     tokio::join!(journeys, watch);
     let operations = fixture.operations();
     assert_eq!(operations.len() as u64, users);
-    assert!(operations.iter().all(|done| done.failure.is_none()), "{operations:?}");
+    assert!(
+        operations.iter().all(|done| done.failure.is_none()),
+        "{operations:?}"
+    );
     assert_eq!((server.state.most_held.get(), fixture.waiting()), (held, 0));
 }
 
@@ -57,7 +63,11 @@ fn further_connections_are_made_up_to_the_limit() {
 #[test]
 fn more_streams_than_at_first_are_used_once_the_target_allows_them() {
     run(async {
-        let serving = Serving { version: HttpVersion::Http2, max_streams: Some(150), tls: None };
+        let serving = Serving {
+            version: HttpVersion::Http2,
+            max_streams: Some(150),
+            tls: None,
+        };
         let server = Server::start(serving).await;
         let fixture = fixture(&server, "/hold", |http| {
             http.streams = 200;
@@ -71,7 +81,11 @@ fn more_streams_than_at_first_are_used_once_the_target_allows_them() {
 #[test]
 fn the_targets_own_limit_of_streams_is_kept() {
     run(async {
-        let serving = Serving { version: HttpVersion::Http2, max_streams: Some(5), tls: None };
+        let serving = Serving {
+            version: HttpVersion::Http2,
+            max_streams: Some(5),
+            tls: None,
+        };
         let server = Server::start(serving).await;
         let fixture = fixture(&server, "/hold", |http| http.connections = 1);
         // The first request brings the limit.
@@ -114,10 +128,17 @@ fn a_request_that_times_out_leaves_the_others_on_its_connection_alone() {
         let quick = async {
             until(|| server.state.held.get() == 1).await;
             let journey = &fixture.context.scenario.journeys[1];
-            fixture.client.iterate(&mut other, journey, fixture.context.clock.now_ns()).await;
+            fixture
+                .client
+                .iterate(&mut other, journey, fixture.context.clock.now_ns())
+                .await;
         };
         tokio::join!(fixture.once(0), quick);
-        let failures: Vec<_> = fixture.operations().iter().map(|done| done.failure).collect();
+        let failures: Vec<_> = fixture
+            .operations()
+            .iter()
+            .map(|done| done.failure)
+            .collect();
         assert_eq!(failures, [None, Some(Failure::Timeout)]);
         until(|| server.state.held.get() == 0).await;
         server.state.release.add_permits(1);
@@ -131,7 +152,9 @@ fn a_request_that_times_out_leaves_the_others_on_its_connection_alone() {
 fn a_connection_that_stands_still_is_given_up_after_a_timeout() {
     run(async {
         let server = Server::plain(HttpVersion::Http2).await;
-        let fixture = fixture(&server, "/hold", |http| http.timeout = Duration::from_millis(30));
+        let fixture = fixture(&server, "/hold", |http| {
+            http.timeout = Duration::from_millis(30)
+        });
         server.state.release.add_permits(1);
         fixture.once(0).await;
         assert_eq!(fixture.operation().failure, None);

@@ -40,7 +40,9 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("it is text"))
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("it is text"))
     }
 }
 
@@ -77,7 +79,11 @@ pub(crate) struct Serving {
 impl Server {
     /// A plain server.
     pub(crate) async fn plain(version: HttpVersion) -> Self {
-        Self::start(Serving { version, ..Serving::default() }).await
+        Self::start(Serving {
+            version,
+            ..Serving::default()
+        })
+        .await
     }
 
     pub(crate) async fn start(serving: Serving) -> Self {
@@ -157,8 +163,7 @@ where
         HttpVersion::Http2 => {
             let mut builder = http2::Builder::new(LocalExecutor);
             builder.max_concurrent_streams(serving.max_streams);
-            let service =
-                service_fn(|request| answer(request, Rc::clone(state), connection));
+            let service = service_fn(|request| answer(request, Rc::clone(state), connection));
             let mut serving = std::pin::pin!(builder.serve_connection(io, service));
             tokio::select! {
                 ended = serving.as_mut() => ended,
@@ -177,8 +182,16 @@ async fn answer(
     connection: u32,
 ) -> Result<Response<Body>, &'static str> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| "no whole body")?.to_bytes();
-    let path = head.uri.path_and_query().expect("it has a path").to_string();
+    let body = body
+        .collect()
+        .await
+        .map_err(|_| "no whole body")?
+        .to_bytes();
+    let path = head
+        .uri
+        .path_and_query()
+        .expect("it has a path")
+        .to_string();
     state.seen.borrow_mut().push(Seen {
         connection,
         method: head.method.to_string(),
@@ -190,7 +203,9 @@ async fn answer(
     let mut parts = path.trim_start_matches('/').split(['/', '?']);
     let response = Response::builder();
     let response = match parts.next().unwrap_or_default() {
-        "status" => response.status(parts.next().expect("a status")).body(full("status")),
+        "status" => response
+            .status(parts.next().expect("a status"))
+            .body(full("status")),
         "empty" => response.status(204).body(full("")),
         "json" => response
             .header("x-token", "t&1")
@@ -199,26 +214,50 @@ async fn answer(
             .header("set-cookie", "sid=1; Path=/; HttpOnly")
             .header("set-cookie", "deep=2; Path=/deep")
             .body(full("in")),
-        "logout" => response.header("set-cookie", "sid=; Path=/; Max-Age=0").body(full("out")),
+        "logout" => response
+            .header("set-cookie", "sid=; Path=/; Max-Age=0")
+            .body(full("out")),
         "redirect" => {
             let status = parts.next().expect("a status");
             let (_, to) = path.split_once(&format!("{status}/")).expect("a place");
             let to = to.replace("loop", &format!("redirect/{status}/loop"));
-            let to = if to.starts_with("http:") { to } else { format!("/{to}") };
-            response.status(status).header("location", to).body(full("elsewhere"))
+            let to = if to.starts_with("http:") {
+                to
+            } else {
+                format!("/{to}")
+            };
+            response
+                .status(status)
+                .header("location", to)
+                .body(full("elsewhere"))
         }
-        "gzip" => response.header("content-encoding", "gzip").body(full(gzip(b"plain text"))),
-        "bomb" => response.header("content-encoding", "gzip").body(full(gzip(&[0; 1 << 21]))),
-        "broken" => response.header("content-encoding", "gzip").body(full("no gzip at all")),
-        "deflate" => response.header("content-encoding", "deflate").body(full(zlib(b"plain text"))),
+        "gzip" => response
+            .header("content-encoding", "gzip")
+            .body(full(gzip(b"plain text"))),
+        "bomb" => response
+            .header("content-encoding", "gzip")
+            .body(full(gzip(&[0; 1 << 21]))),
+        "broken" => response
+            .header("content-encoding", "gzip")
+            .body(full("no gzip at all")),
+        "deflate" => response
+            .header("content-encoding", "deflate")
+            .body(full(zlib(b"plain text"))),
         "chunked" => response.body(chunks(3, |number| format!("<chunk {number}>"))),
         "flood" => response.body(chunks(200, |_| "x".repeat(16 << 10))),
         "big" => response.body(full("x".repeat(2 << 20))),
         "hold" => {
             state.held.set(state.held.get() + 1);
-            state.most_held.set(state.most_held.get().max(state.held.get()));
+            state
+                .most_held
+                .set(state.most_held.get().max(state.held.get()));
             let _held = Held(&state);
-            state.release.acquire().await.map_err(|_| "closed")?.forget();
+            state
+                .release
+                .acquire()
+                .await
+                .map_err(|_| "closed")?
+                .forget();
             return Ok(Response::new(full("held")));
         }
         "fail" => return Err("the server fails"),
@@ -261,7 +300,9 @@ fn zlib(plain: &[u8]) -> Vec<u8> {
 /// Closes a connection by a reset instead of an orderly end.
 pub(crate) fn reset(stream: &TcpStream) {
     let stream = socket2::SockRef::from(stream);
-    stream.set_linger(Some(Duration::ZERO)).expect("a socket lingers as it is told");
+    stream
+        .set_linger(Some(Duration::ZERO))
+        .expect("a socket lingers as it is told");
 }
 
 #[derive(Clone)]

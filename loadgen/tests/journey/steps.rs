@@ -25,20 +25,31 @@ fn captured_values_and_feeds_reach_path_headers_and_body() {
                 captures: vec![
                     capture("name", CaptureFrom::Json("/name".to_owned())),
                     capture("token", CaptureFrom::Header("X-Token".to_owned())),
-                    capture("id", CaptureFrom::Regex(Regex::new(r#""id":(\d)"#).expect("valid"))),
+                    capture(
+                        "id",
+                        CaptureFrom::Regex(Regex::new(r#""id":(\d)"#).expect("valid")),
+                    ),
                 ],
                 ..get("/json")
             };
             let second = Step {
                 headers: vec![("x-given".to_owned(), template("<${token}>"))],
-                ..post("/${name}?q=${token}", "${id} ${people.name} ${user} ${iteration}")
+                ..post(
+                    "/${name}?q=${token}",
+                    "${id} ${people.name} ${user} ${iteration}",
+                )
             };
             steps(scenario, vec![first, second]);
         });
         let mut user = User::new(&fixture.context, 3);
         fixture.again(&mut user).await;
         fixture.again(&mut user).await;
-        assert!(fixture.operations().iter().all(|operation| operation.failure.is_none()));
+        assert!(
+            fixture
+                .operations()
+                .iter()
+                .all(|operation| operation.failure.is_none())
+        );
         let seen = server.seen();
         assert_eq!(seen.len(), 4);
         assert_eq!(seen[1].path, "/a%2Fb%20c?q=t%261");
@@ -78,7 +89,10 @@ fn a_failed_step_ends_the_journey() {
         let operations = fixture.operations();
         assert_eq!(operations.len(), 2);
         assert_eq!((operations[0].status, operations[0].failure), (200, None));
-        assert_eq!((operations[1].status, operations[1].failure), (404, Some(Failure::Status)));
+        assert_eq!(
+            (operations[1].status, operations[1].failure),
+            (404, Some(Failure::Status))
+        );
         assert_eq!(server.paths(), ["/", "/status/404"]);
     });
 }
@@ -89,8 +103,14 @@ fn a_step_is_intended_when_the_one_before_and_its_pause_are_over() {
         let server = Server::plain(HttpVersion::Http1).await;
         let pause = Duration::from_millis(3);
         let fixture = Fixture::new(plain(server.address), |scenario| {
-            let think = Some(Think { from: pause, to: pause });
-            steps(scenario, vec![Step { think, ..get("/a") }, get("/b"), get("/c")]);
+            let think = Some(Think {
+                from: pause,
+                to: pause,
+            });
+            steps(
+                scenario,
+                vec![Step { think, ..get("/a") }, get("/b"), get("/c")],
+            );
         });
         fixture.once(0).await;
         let operations = fixture.operations();
@@ -111,7 +131,10 @@ fn a_stop_ends_a_journey_at_its_next_pause() {
         let server = Server::plain(HttpVersion::Http1).await;
         let fixture = Fixture::new(plain(server.address), |scenario| {
             let hour = Duration::from_secs(3_600);
-            let think = Some(Think { from: hour, to: hour });
+            let think = Some(Think {
+                from: hour,
+                to: hour,
+            });
             steps(scenario, vec![Step { think, ..get("/a") }, get("/b")]);
         });
         fixture.context.stop.request();
@@ -128,15 +151,38 @@ fn answers_that_the_checks_do_not_allow_are_failures() {
         let missing = vec![capture("x", CaptureFrom::Json("/missing".to_owned()))];
         let cases = [
             (vec![Check::Contains("\"id\":7".to_owned())], vec![], None),
-            (vec![Check::Contains("absent".to_owned())], vec![], Some(Failure::Body)),
-            (vec![Check::Matches(Regex::new("id.:8").expect("valid"))], vec![], Some(Failure::Body)),
-            (vec![Check::Within(Duration::ZERO)], vec![], Some(Failure::Slow)),
-            (vec![Check::Status(vec![201..=299])], vec![], Some(Failure::Status)),
+            (
+                vec![Check::Contains("absent".to_owned())],
+                vec![],
+                Some(Failure::Body),
+            ),
+            (
+                vec![Check::Matches(Regex::new("id.:8").expect("valid"))],
+                vec![],
+                Some(Failure::Body),
+            ),
+            (
+                vec![Check::Within(Duration::ZERO)],
+                vec![],
+                Some(Failure::Slow),
+            ),
+            (
+                vec![Check::Status(vec![201..=299])],
+                vec![],
+                Some(Failure::Status),
+            ),
             (vec![], missing, Some(Failure::Capture)),
         ];
         for (checks, captures, failure) in cases {
             let fixture = Fixture::new(plain(server.address), |scenario| {
-                steps(scenario, vec![Step { checks, captures, ..get("/json") }]);
+                steps(
+                    scenario,
+                    vec![Step {
+                        checks,
+                        captures,
+                        ..get("/json")
+                    }],
+                );
             });
             fixture.once(0).await;
             let operation = fixture.operation();
@@ -186,7 +232,14 @@ fn cookies_last_for_one_journey_and_only_where_they_are_wanted() {
         }
         let seen = server.seen();
         let sent: Vec<Option<&str>> = seen.iter().map(|seen| seen.header("cookie")).collect();
-        let visit = [None, None, Some("sid=1"), Some("deep=2; sid=1"), Some("sid=1"), None];
+        let visit = [
+            None,
+            None,
+            Some("sid=1"),
+            Some("deep=2; sid=1"),
+            Some("sid=1"),
+            None,
+        ];
         assert_eq!(sent[..6], visit);
         assert_eq!(sent[6..12], visit, "a second visit begins without cookies");
         assert!(sent[12..].iter().all(Option::is_none));
@@ -220,7 +273,13 @@ fn the_targets_path_and_name_are_part_of_every_request() {
                     HttpVersion::Http2 => seen.authority.as_deref(),
                 })
                 .collect();
-            assert_eq!(names, [Some(format!("shop.test:{port}").as_str()), Some("other.test")]);
+            assert_eq!(
+                names,
+                [
+                    Some(format!("shop.test:{port}").as_str()),
+                    Some("other.test")
+                ]
+            );
         }
     });
 }

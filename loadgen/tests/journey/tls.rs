@@ -30,7 +30,8 @@ impl Authority {
         let key = KeyPair::generate().expect("a key can be made");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("it signs itself");
         let mut file = NamedTempFile::new().expect("a file can be made");
-        file.write_all(issuer.pem().as_bytes()).expect("it can be written");
+        file.write_all(issuer.pem().as_bytes())
+            .expect("it can be written");
         Self { issuer, file }
     }
 
@@ -42,7 +43,9 @@ impl Authority {
             params.not_after = date_time_ymd(2002, 1, 1);
         }
         let key = KeyPair::generate().expect("a key can be made");
-        let certificate = params.signed_by(&key, &self.issuer).expect("it can be signed");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("it can be signed");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -58,7 +61,12 @@ impl Authority {
             HttpVersion::Http1
         };
         let tls = Some(TlsAcceptor::from(Arc::new(config)));
-        Server::start(Serving { version, tls, max_streams: None }).await
+        Server::start(Serving {
+            version,
+            tls,
+            max_streams: None,
+        })
+        .await
     }
 }
 
@@ -115,7 +123,11 @@ fn certificates_that_do_not_hold_are_refused_unless_any_is_taken() {
                 });
                 fixture.once(0).await;
                 let operation = fixture.operation();
-                assert_eq!(operation.failure, (!insecure).then_some(Failure::Tls), "{what}");
+                assert_eq!(
+                    operation.failure,
+                    (!insecure).then_some(Failure::Tls),
+                    "{what}"
+                );
                 assert_eq!(operation.sent_ns == NEVER_NS, !insecure, "{what}");
             }
         }
@@ -143,7 +155,9 @@ fn files_without_certificates_are_named() {
         let server = authority.server(NAME, false, &[]).await;
         let fixture = fixture(&server, HttpVersion::Http1, |http| http.insecure = true);
         let mut empty = NamedTempFile::new().expect("a file can be made");
-        empty.write_all(b"no certificate").expect("it can be written");
+        empty
+            .write_all(b"no certificate")
+            .expect("it can be written");
         for path in [empty.path().to_owned(), "/missing.pem".into()] {
             let mut context = fixture.context.clone();
             let mut scenario = (*context.scenario).clone();
@@ -151,8 +165,14 @@ fn files_without_certificates_are_named() {
             scenario.http.ca = Some(path.clone());
             context.scenario = Arc::new(scenario);
             let error = Client::new(&context).expect_err("it holds none");
-            assert!(matches!(&error, ClientError::Certificates { path: named, .. } if *named == path));
-            assert!(error.to_string().contains(path.to_str().expect("it is text")));
+            assert!(
+                matches!(&error, ClientError::Certificates { path: named, .. } if *named == path)
+            );
+            assert!(
+                error
+                    .to_string()
+                    .contains(path.to_str().expect("it is text"))
+            );
         }
     });
 }

@@ -42,7 +42,10 @@ fn redirects_keep_or_change_the_method_as_their_status_says() {
                 assert_eq!(operation.bytes, ("elsewhere".len() + "ok".len()) as u64);
                 let seen = server.seen();
                 assert_eq!(seen[1].path, "/to?x=1");
-                assert_eq!((seen[1].method.as_str(), seen[1].body.as_str()), (method, body));
+                assert_eq!(
+                    (seen[1].method.as_str(), seen[1].body.as_str()),
+                    (method, body)
+                );
                 assert_eq!(seen[1].connection, seen[0].connection);
             }
         }
@@ -54,7 +57,10 @@ fn redirects_end_at_their_limit_and_never_lead_elsewhere() {
     run(async {
         let server = Server::plain(HttpVersion::Http1).await;
         let looping = get("/redirect/302/loop");
-        let fixture = one(&server, HttpVersion::Http1, looping, |http| http.redirects = 2).await;
+        let fixture = one(&server, HttpVersion::Http1, looping, |http| {
+            http.redirects = 2
+        })
+        .await;
         assert_eq!(fixture.operation().failure, Some(Failure::Redirects));
         assert_eq!(server.seen().len(), 3);
 
@@ -82,17 +88,24 @@ fn compressed_answers_are_checked_as_plain_text() {
             ("/bomb", true, Some(Failure::TooLarge)),
             ("/broken", true, Some(Failure::Malformed)),
         ] {
-            let step = Step { checks: plain_text(), ..get(path) };
-            let fixture =
-                one(&server, HttpVersion::Http1, step, |http| http.compression = compression).await;
+            let step = Step {
+                checks: plain_text(),
+                ..get(path)
+            };
+            let fixture = one(&server, HttpVersion::Http1, step, |http| {
+                http.compression = compression
+            })
+            .await;
             assert_eq!(fixture.operation().failure, failure, "{path}");
         }
         let seen = server.seen();
         assert_eq!(seen[0].header("accept-encoding"), Some("gzip, deflate"));
         assert_eq!(seen[2].header("accept-encoding"), None);
         // What nobody looks at is only counted, as it travelled.
-        let fixture =
-            one(&server, HttpVersion::Http1, get("/bomb"), |http| http.compression = true).await;
+        let fixture = one(&server, HttpVersion::Http1, get("/bomb"), |http| {
+            http.compression = true
+        })
+        .await;
         let operation = fixture.operation();
         assert_eq!(operation.failure, None);
         assert_eq!(operation.bytes, gzip(&[0; 1 << 21]).len() as u64);
@@ -136,7 +149,13 @@ fn answers_without_a_body_are_answers() {
     run(async {
         for version in BOTH {
             let server = Server::plain(version).await;
-            for step in [get("/empty"), Step { method: "HEAD".to_owned(), ..get("/") }] {
+            for step in [
+                get("/empty"),
+                Step {
+                    method: "HEAD".to_owned(),
+                    ..get("/")
+                },
+            ] {
                 let fixture = one(&server, version, step, |_| {}).await;
                 let operation = fixture.operation();
                 assert_eq!((operation.failure, operation.bytes), (None, 0));
