@@ -214,3 +214,29 @@ impl Ord for Pause {
         self.due_ns.cmp(&other.due_ns)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_never_early_and_never_waits_for_a_longer_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        let clock = RunClock::starting_in(Duration::ZERO);
+        let pauses = Pauses::new(clock);
+        let test = async {
+            for ms in [6, 3, 9, 0] {
+                let due_ns = clock.now_ns() + ms * 1_000_000;
+                tokio::select! {
+                    biased;
+                    () = pauses.until(u64::MAX / 2) => unreachable!("it lasts for centuries"),
+                    () = pauses.until(due_ns) => assert!(clock.now_ns() >= due_ns),
+                }
+            }
+        };
+        tokio::task::LocalSet::new().block_on(&runtime, test);
+    }
+}
