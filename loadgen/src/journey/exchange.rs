@@ -55,7 +55,7 @@ impl Exchange {
     /// become known, so that they are there whenever it ends.
     pub(crate) async fn run(
         &self,
-        mut request: Request,
+        mut request: Rc<Request>,
         lease: Lease,
         mut jar: Option<&mut Jar>,
         keep: bool,
@@ -104,7 +104,7 @@ impl Exchange {
                 return Err(Failure::Redirects);
             }
             redirects += 1;
-            request = next;
+            request = Rc::new(next);
             // The redirect was not the answer yet.
             operation.first_byte_ns = NEVER_NS;
             operation.status = 0;

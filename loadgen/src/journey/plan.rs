@@ -1,7 +1,8 @@
 //! Requests made from steps. Where nothing in a step varies, its request is made once per worker and
-//! only cloned afterwards. How values are written is left to `template`.
+//! only shared afterwards. How values are written is left to `template`.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -47,7 +48,7 @@ pub(crate) struct Plan(pub(crate) Vec<PlannedStep>);
 #[derive(Debug)]
 pub(crate) struct PlannedStep {
     /// The request, where nothing in it varies.
-    fixed: Option<Request>,
+    fixed: Option<Rc<Request>>,
     /// Whether the body of the answer is looked at.
     pub(crate) keeps_body: bool,
 }
@@ -172,7 +173,8 @@ impl PlannedStep {
         // A step that cannot be made without a user is made for each, which tells its failure too.
         let fixed = literal(&step.path)
             .and_then(|path| base.request(step, path, literal))
-            .ok();
+            .ok()
+            .map(Rc::new);
         Self {
             fixed,
             keeps_body: judge::needs_body(step),
@@ -186,12 +188,13 @@ impl PlannedStep {
         step: &Step,
         user: &mut User,
         feeds: &BTreeMap<String, Arc<Feed>>,
-    ) -> Result<Request, Failure> {
+    ) -> Result<Rc<Request>, Failure> {
         if let Some(fixed) = &self.fixed {
-            return Ok(fixed.clone());
+            return Ok(Rc::clone(fixed));
         }
         let path = template::path(&step.path, user, feeds, &base.origin)?;
         base.request(step, path, |value| template::text(value, user, feeds))
+            .map(Rc::new)
     }
 }
 
