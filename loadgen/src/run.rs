@@ -1,1 +1,4 @@
-//! To be written.
+//! One run of a scenario.
+
+#[cfg(test)]
+pub(crate) mod testing;
