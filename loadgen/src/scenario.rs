@@ -1,5 +1,23 @@
 //! Planned load: what to send, how often, in which stages, and what must hold. A scenario is read
-//! from TOML and checked whole before anything is sent.
+//! from TOML and checked whole before anything is sent. When arrivals come is left to
+//! [`crate::schedule`], how the text of a condition is read to [`crate::threshold`].
+
+mod answers;
+mod csv;
+mod document;
+mod fault;
+mod feeds;
+mod http;
+mod plan;
+pub(crate) mod quantity;
+mod read;
+mod requests;
+mod stages;
+mod template;
+mod websockets;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,6 +28,25 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::threshold::Threshold;
+
+pub(crate) use self::http::is_free_header;
+pub use self::http::{
+    DEFAULT_CONNECT_TIMEOUT, DEFAULT_CONNECTIONS, DEFAULT_CONNECTIONS_HTTP2,
+    DEFAULT_MAX_ANSWER_BYTES, DEFAULT_STREAMS, DEFAULT_TIMEOUT, DEFAULT_WAITING, MAX_CONNECTIONS,
+    MAX_WAITING,
+};
+pub(crate) use fault::remedy;
+pub use fault::{Fault, ScenarioError};
+pub use feeds::{MAX_FEED_BYTES, MAX_FEED_ROWS};
+pub use read::{DEFAULT_DRAIN, DEFAULT_NAME, DEFAULT_SEED, MAX_SCENARIO_BYTES};
+pub use requests::MAX_STEPS;
+pub use stages::{MAX_RATE, MAX_STAGES, MAX_USERS, MIN_RATE};
+pub use template::TemplateError;
+pub use websockets::{
+    DEFAULT_BURST, DEFAULT_CONNECT_RATE, DEFAULT_EVERY, DEFAULT_PING, DEFAULT_RECONNECT_AFTER,
+    DEFAULT_RECONNECT_JITTER, DEFAULT_SIZE, DEFAULT_TIMEOUT as DEFAULT_WEBSOCKET_TIMEOUT, MAX_SIZE,
+    MIN_SIZE,
+};
 
 /// A checked scenario. `[[requests]]` have become journeys of one step.
 #[derive(Debug, Clone)]
