@@ -1,16 +1,30 @@
 //! One worker thread: a pinned single-threaded runtime, one timer, and nothing shared on the hot path.
 
+mod arrivals;
+mod elsewhere;
+mod engine;
+mod events;
+mod gauges;
+mod thread;
+mod timer;
+mod users;
+mod waiting;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::clock::RunClock;
 use crate::recorder::{Batch, Tape};
 use crate::scenario::Scenario;
 use crate::stop::Stop;
 use crate::target::Target;
+
+/// An arrival that the generator starts later than this by its own fault is counted as late.
+pub const LATE: Duration = Duration::from_millis(1);
 
 /// Which part of a run a worker takes: the `index`-th of `of` equal parts. Over all workers of all
 /// processes of a run the indices are distinct.
@@ -101,6 +115,9 @@ pub enum WorkerError {
     /// The thread or its runtime could not be made.
     #[error("cannot start a worker thread")]
     Start(#[source] io::Error),
+    /// The thread could no longer wait for its connections.
+    #[error("a worker cannot wait for its connections")]
+    Wait(#[source] io::Error),
     /// The HTTP client could not be made.
     #[error(transparent)]
     Client(#[from] crate::journey::ClientError),
@@ -109,6 +126,5 @@ pub enum WorkerError {
 /// Starts a worker's thread. It ends by itself after the last stage and the drain, or after a stop
 /// and the drain; every operation has gone to the queue by then.
 pub fn spawn(parts: Parts) -> Result<JoinHandle<Result<(), WorkerError>>, WorkerError> {
-    let _ = parts;
-    Err(WorkerError::Start(io::ErrorKind::Unsupported.into()))
+    thread::spawn(parts)
 }

@@ -1,0 +1,152 @@
+//! Requests that are the same every time: their bytes, and what their answers must be.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::operation::Failure;
+use crate::scenario::{Check, HttpOptions, HttpVersion, Journey, Scenario, Think};
+use crate::target::Target;
+
+/// A request of the fast path.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// As it goes onto the wire.
+    pub(crate) bytes: Box<[u8]>,
+    /// The answer has no body.
+    pub(crate) head_only: bool,
+    /// It may be sent twice without another effect than once (RFC 9110, 9.2.2).
+    pub(crate) idempotent: bool,
+    /// Index into the scenario's endpoints.
+    pub(crate) endpoint: u32,
+    /// A user's pause after it.
+    pub(crate) think: Option<Think>,
+    allowed: Option<Vec<RangeInclusive<u16>>>,
+    within_ns: Option<u64>,
+}
+
+impl Prepared {
+    /// Prepares a journey's only request; none where it needs more than the fast path gives.
+    pub(crate) fn new(scenario: &Scenario, target: &Target, journey: &Journey) -> Option<Self> {
+        let http = &scenario.http;
+        let needs_more = target.tls
+            || http.version != HttpVersion::Http1
+            || http.redirects > 0
+            || http.compression
+            || journey.cookies;
+        if needs_more || !journey.is_plain() {
+            return None;
+        }
+        let step = journey.steps.first()?;
+        let ranges = step.checks.iter().filter_map(|check| match check {
+            Check::Status(ranges) => Some(ranges.clone()),
+            _ => None,
+        });
+        let within = step.checks.iter().filter_map(|check| match check {
+            Check::Within(within) => Some(*within),
+            _ => None,
+        });
+        Some(Self {
+            bytes: bytes_of(http, target, journey)?,
+            head_only: step.method == "HEAD",
+            idempotent: matches!(
+                step.method.as_str(),
+                "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE"
+            ),
+            endpoint: step.endpoint,
+            think: step.think,
+            allowed: ranges.reduce(intersection),
+            within_ns: within.min().map(nanoseconds),
+        })
+    }
+
+    /// Holds an answer to the checks; `took_ns` counts from when the request was sent.
+    pub(crate) fn judge(&self, status: u16, took_ns: u64) -> Option<Failure> {
+        let is_allowed = match &self.allowed {
+            Some(ranges) => ranges.iter().any(|range| range.contains(&status)),
+            None => status < 400,
+        };
+        if !is_allowed {
+            return Some(Failure::Status);
+        }
+        self.within_ns
+            .is_some_and(|within| took_ns > within)
+            .then_some(Failure::Slow)
+    }
+}
+
+/// What two checks on the status allow together.
+fn intersection(
+    one: Vec<RangeInclusive<u16>>,
+    other: Vec<RangeInclusive<u16>>,
+) -> Vec<RangeInclusive<u16>> {
+    let pairs = one.iter().flat_map(|a| other.iter().map(move |b| (a, b)));
+    pairs
+        .map(|(a, b)| *a.start().max(b.start())..=*a.end().min(b.end()))
+        .filter(|range| !range.is_empty())
+        .collect()
+}
+
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// None where a value would not stay within its line.
+fn bytes_of(http: &HttpOptions, target: &Target, journey: &Journey) -> Option<Box<[u8]>> {
+    let step = journey.steps.first()?;
+    let mut fields: Vec<(&str, &str)> = Vec::new();
+    for (name, value) in http.headers.iter().chain(&step.headers) {
+        let value = value.as_literal()?;
+        // A step's own field takes the place of the shared one.
+        if !step.headers.iter().any(|(own, _)| std::ptr::eq(own, name)) {
+            let is_replaced = |(own, _): &(String, _)| own.eq_ignore_ascii_case(name);
+            if step.headers.iter().any(is_replaced) {
+                continue;
+            }
+        }
+        fields.push((name, value));
+    }
+    let prefix = target.url.path().trim_end_matches('/');
+    let path = step.path.as_literal()?;
+    if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return None;
+    }
+    let mut text = format!("{} {prefix}{path} HTTP/1.1\r\n", step.method);
+    let has = |wanted: &str| {
+        fields
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+    };
+    if !has("host") {
+        push_field(&mut text, "Host", &target.authority)?;
+    }
+    for &(name, value) in &fields {
+        push_field(&mut text, name, value)?;
+    }
+    if !http.keep_alive && !has("connection") {
+        push_field(&mut text, "Connection", "close")?;
+    }
+    let body = match &step.body {
+        Some(body) => {
+            let body = body.as_literal()?;
+            if !has("content-length") {
+                push_field(&mut text, "Content-Length", &body.len().to_string())?;
+            }
+            body
+        }
+        None => "",
+    };
+    text.push_str("\r\n");
+    text.push_str(body);
+    Some(text.into_bytes().into_boxed_slice())
+}
+
+fn push_field(text: &mut String, name: &str, value: &str) -> Option<()> {
+    let is_broken = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+    if name.bytes().any(|byte| is_broken(byte) || byte == b':') || value.bytes().any(is_broken) {
+        return None;
+    }
+    for part in [name, ": ", value, "\r\n"] {
+        text.push_str(part);
+    }
+    Some(())
+}
