@@ -257,6 +257,7 @@ fn finish(
             snapshot: &generator,
             is_open: watched.is_open,
             median_us: median.map(|ns| ns as f64 / 1e3),
+            bound_us: judging::tightest_us(&request.scenario),
             busy: watched.busy,
         }),
         generator,

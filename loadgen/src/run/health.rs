@@ -7,7 +7,7 @@ use super::gauges::Snapshot;
 /// would add too.
 pub const LATENESS_FLOOR_US: f64 = 1_000.0;
 /// Response times count from *intended*, so that lateness of the generator is inside them. Results
-/// are promised within 5 % of the truth: lateness may not take more than that of them.
+/// are promised within 5 % of the truth: lateness may not take more than that of what is asked.
 pub const LATENESS_SHARE: f64 = 0.05;
 /// A worker thread above this has no room for the next arrival.
 pub const BUSY_CPU: f64 = 0.95;
@@ -26,6 +26,8 @@ pub struct Observed<'s> {
     pub is_open: bool,
     /// Median response time in µs, if there is one.
     pub median_us: Option<f64>,
+    /// The tightest bound of a threshold on response times in µs, if there is one.
+    pub bound_us: Option<f64>,
     /// The part of the time for which a worker thread was above [`BUSY_CPU`], from 0 to 1.
     pub busy: f64,
 }
@@ -64,12 +66,15 @@ impl Health {
 /// Judges the generator by its lateness, its CPU and its backlog.
 ///
 /// Lateness is limited when its 99th percentile is surely above [`LATENESS_FLOOR_US`] and above
-/// [`LATENESS_SHARE`] of the median response time; the median, because a slow tail of the target
+/// [`LATENESS_SHARE`] of the tightest bound on response times, because whether that holds is what is
+/// asked of the run, and of the median response time; the median, because a slow tail of the target
 /// must not excuse a slow generator.
 pub fn generator_health(observed: &Observed<'_>) -> Health {
     let snapshot = observed.snapshot;
     let mut reasons = Vec::new();
-    let bound_us = LATENESS_FLOOR_US.max(observed.median_us.unwrap_or(0.0) * LATENESS_SHARE);
+    let asked_us = observed.bound_us.unwrap_or(0.0);
+    let measured_us = observed.median_us.unwrap_or(0.0);
+    let bound_us = LATENESS_FLOOR_US.max(asked_us.max(measured_us) * LATENESS_SHARE);
     if let Some((at_least_us, _)) = snapshot.lateness_quantile_us(0.99)
         && at_least_us as f64 > bound_us
     {
@@ -113,6 +118,7 @@ mod tests {
             snapshot: &snapshot,
             is_open: true,
             median_us: Some(2_000.0),
+            bound_us: None,
             busy: 0.0,
         };
         change(&mut observed);
@@ -133,6 +139,14 @@ mod tests {
             Health::Ok
         );
         assert_ne!(judge(11, |seen| seen.median_us = None), Health::Ok);
+        assert_eq!(
+            judge(11, |seen| seen.bound_us = Some(200_000.0)),
+            Health::Ok
+        );
+        assert_ne!(
+            judge(14, |seen| seen.bound_us = Some(100_000.0)),
+            Health::Ok
+        );
         assert_ne!(
             judge(23, |seen| seen.median_us = Some(50_000.0)),
             Health::Ok
@@ -155,6 +169,7 @@ mod tests {
                 snapshot,
                 is_open: true,
                 median_us: None,
+                bound_us: None,
                 busy: 0.0,
             })
         };

@@ -2,7 +2,7 @@
 
 use crate::recorder::Statistics;
 use crate::scenario::Scenario;
-use crate::threshold::{self, Measured, Threshold};
+use crate::threshold::{self, Comparison, Measure, Measured, Threshold};
 
 /// A threshold as it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,4 +62,16 @@ pub(super) fn broken(judged: &[Judged]) -> Option<&Judged> {
     judged
         .iter()
         .find(|one| one.abort && one.passed == Some(false))
+}
+
+/// The tightest upper bound on response times, in µs.
+pub(super) fn tightest_us(scenario: &Scenario) -> Option<f64> {
+    let is_time = |one: &&Threshold| {
+        matches!(
+            one.measure,
+            Measure::Mean | Measure::Quantile(_) | Measure::Max
+        ) && matches!(one.comparison, Comparison::Less | Comparison::AtMost)
+    };
+    let bounds = scenario.thresholds.iter().filter(is_time);
+    bounds.map(|one| one.bound / 1e3).reduce(f64::min)
 }

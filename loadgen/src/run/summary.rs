@@ -98,6 +98,12 @@ pub fn table(outcome: &RunOutcome, scenario: &Scenario) -> String {
     say(format_args!(
         "  (quantiles are within 0.1 %; what was given up counts with the time it was waited for)"
     ));
+    if let Some(late_us) = outcome.generator.lateness_at_most_us(0.99) {
+        say(format_args!(
+            "  99 % of arrivals were late by at most {} by the generator's own fault",
+            human_ns(late_us as f64 * 1e3)
+        ));
+    }
     for (failure, count) in measured.failures() {
         say(format_args!("  {count} {}", failure.as_str()));
     }

@@ -249,6 +249,7 @@ impl<'r> Watch<'r> {
                 snapshot: &snapshot,
                 is_open: self.is_open,
                 median_us: median.map(|ns| ns as f64 / 1e3),
+                bound_us: judging::tightest_us(&self.request.scenario),
                 busy: self.busy(),
             }),
             generator: snapshot.clone(),
