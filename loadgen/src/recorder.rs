@@ -1,7 +1,15 @@
 //! From worker threads into the log: each thread fills a [`Tape`]; a recording thread of its own
-//! encodes blocks, appends them to the spool and keeps the live statistics. A slow disk never delays
-//! a send: what finds the recording thread's queue full is counted, exactly, and the run becomes
-//! recording-limited.
+//! keeps the live statistics, and a log thread encodes blocks, appends them to the spool and syncs. A
+//! slow disk never delays a send: what finds the recording thread's queue full is counted, exactly,
+//! and the run becomes recording-limited.
+
+mod backlog;
+mod log;
+mod measurement;
+mod recording;
+mod statistics;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +17,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::operation::Operation;
+
+pub use backlog::{BACKLOG_EVENTS, BACKLOG_OPERATIONS};
+pub use log::SYNC_EVERY;
+pub use measurement::{Measurement, Times};
+pub use recording::{
+    QUEUE_BATCHES, Recorded, Recorder, RecorderError, RecorderParts, Recording, RecordingCounts,
+};
+pub use statistics::{Statistics, StatisticsError};
 
 /// Operations that travel to the recording thread together.
 pub const TAPE_OPERATIONS: usize = 4_096;
@@ -79,4 +97,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// CPU time of the calling thread, in nanoseconds.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
