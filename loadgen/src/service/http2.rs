@@ -8,8 +8,8 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request as HttpRequest, Response, StatusCode};
@@ -24,10 +24,13 @@ use super::fault::{FLOOD_BYTES, Fault, HALF_BYTES};
 use super::request::{MOST_BODY_BYTES, MOST_HEAD_BYTES, Method, Rejection, Request, Upgrade};
 use super::routes::route;
 use super::stream::{Rewound, Stream};
+use super::timer::Sleep;
 use super::worker::{InFlight, Row, Worker, spawn};
 
 /// Streams that a connection may have open at the same time.
 const MOST_STREAMS: u32 = 1_000;
+/// How long half a body has to be sent before its stream is reset.
+const HALF_SENT_WITHIN: Duration = Duration::from_millis(50);
 
 /// Starts hyper's tasks on this thread.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +124,7 @@ fn respond(reply: Reply, head_only: bool, mut end: End) -> io::Result<Response<O
     };
     let mut response = Response::new(Outgoing {
         content,
-        breaks: false,
+        breaks: None,
         _end: Some(end),
     });
     *response.status_mut() = StatusCode::from_u16(reply.status).map_err(io::Error::other)?;
@@ -152,8 +155,13 @@ async fn misbehave(fault: Fault, end: End) -> io::Result<Response<Outgoing>> {
             let never: Infallible = std::future::pending().await;
             match never {}
         }
-        Fault::Half => body(HALF_BYTES / 2, true),
-        Fault::Flood => body(FLOOD_BYTES, false),
+        Fault::Half => {
+            // A reset overtakes what is not yet sent.
+            let sent_by = Instant::now() + HALF_SENT_WITHIN;
+            let wait = end.worker.timer.sleep_until(sent_by);
+            body(HALF_BYTES / 2, Some(wait))
+        }
+        Fault::Flood => body(FLOOD_BYTES, None),
         Fault::Reset | Fault::Close | Fault::Garbage => {
             return Err(io::Error::other("a planted fault"));
         }
@@ -181,8 +189,8 @@ impl Drop for End {
 /// A body on its way out.
 struct Outgoing {
     content: Content,
-    /// Whether it fails instead of ending.
-    breaks: bool,
+    /// Makes it fail instead of ending.
+    breaks: Option<Sleep>,
     _end: Option<End>,
 }
 
@@ -197,7 +205,7 @@ impl HttpBody for Outgoing {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let piece = match &mut self.content {
             Content::Bytes(bytes) => std::mem::take(bytes),
@@ -209,18 +217,23 @@ impl HttpBody for Outgoing {
         };
         Poll::Ready(match piece.is_empty() {
             false => Some(Ok(Frame::data(piece))),
-            true if self.breaks => Some(Err(io::Error::other("a planted fault"))),
-            true => None,
+            true => match &mut self.breaks {
+                None => None,
+                Some(wait) => {
+                    let _ = ready!(Pin::new(wait).poll(cx));
+                    Some(Err(io::Error::other("a planted fault")))
+                }
+            },
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.breaks && self.size_hint().exact() == Some(0)
+        self.breaks.is_none() && self.size_hint().exact() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match &self.content {
-            _ if self.breaks => HALF_BYTES as u64,
+            _ if self.breaks.is_some() => HALF_BYTES as u64,
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::Pattern(left) => *left as u64,
         })

@@ -189,7 +189,7 @@ impl Worker {
     /// Counts and logs a request whose answer is written.
     pub(crate) fn finish(&self, row: Row, end: Instant) {
         let duration = end.saturating_duration_since(row.arrival);
-        self.meter().finish(row.status, duration);
+        let status = row.status;
         if let Some(path) = row.path {
             let clock = &self.shared.clock;
             let row = LogRow {
@@ -201,6 +201,7 @@ impl Worker {
             };
             self.shared.log.append(self.number, row);
         }
+        self.meter().finish(status, duration);
     }
 }
 
