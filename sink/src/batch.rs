@@ -260,10 +260,10 @@ fn note(places: &mut Vec<Place>, at: usize, run: &SeriesRun<'_>, keys: SeriesKey
         labels: Box::from(run.labels),
         keys,
     };
-    match places.get_mut(at) {
-        Some(known) => *known = place,
-        None if at == places.len() => places.push(place),
-        None => {}
+    if at == places.len() {
+        places.push(place);
+    } else if let Some(known) = places.get_mut(at) {
+        *known = place;
     }
 }
 
