@@ -252,6 +252,40 @@ fn a_connection_closed_between_requests_does_no_harm() {
     assert!(outcome.operations.len() > 2);
 }
 
+/// Requests that a server received, and the run, where every connection is closed on its second.
+fn closed_on_the_second(method: &str) -> (usize, run::Outcome) {
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&received);
+    let server = Server::new(move |mut stream| {
+        for answer in [OK, b""] {
+            if !next_request(&mut stream) {
+                return;
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(answer).expect("an open connection");
+        }
+    });
+    let mut scenario = scenario(vec![users(1, 1, 200)]);
+    scenario.journeys = vec![request(method)];
+    let outcome = run(scenario, &server.url(), 1, &Stop::new());
+    (received.load(Ordering::SeqCst), outcome)
+}
+
+#[test]
+fn only_what_does_no_harm_is_sent_twice() {
+    let (received, outcome) = closed_on_the_second("GET");
+    outcome.assert_all(None, "GET");
+    assert!(
+        received > outcome.operations.len(),
+        "nothing was sent twice"
+    );
+
+    let (received, outcome) = closed_on_the_second("POST");
+    assert_eq!(received, outcome.operations.len());
+    let failed = outcome.failed_with(Failure::Closed) + outcome.failed_with(Failure::Reset);
+    assert_eq!(failed, outcome.operations.len() / 2);
+}
+
 #[test]
 fn every_request_on_a_connection_of_its_own() {
     let opened = Arc::new(AtomicUsize::new(0));

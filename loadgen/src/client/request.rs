@@ -150,3 +150,140 @@ fn push_field(text: &mut String, name: &str, value: &str) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::scenario::{Step, Template};
+
+    fn header(name: &str, value: &str) -> (String, Template) {
+        (name.to_owned(), Template::literal(value))
+    }
+
+    fn scenario(step: Step) -> Scenario {
+        let http = HttpOptions {
+            version: HttpVersion::Http1,
+            keep_alive: true,
+            connections: 1,
+            streams: 1,
+            waiting: 1,
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            redirects: 0,
+            compression: false,
+            max_answer_bytes: 1,
+            insecure: false,
+            ca: None,
+            headers: vec![header("X-One", "shared"), header("X-Two", "shared")],
+        };
+        Scenario {
+            name: String::new(),
+            seed: 0,
+            text: String::new(),
+            hash: String::new(),
+            warm_up: Duration::ZERO,
+            drain: Duration::ZERO,
+            stages: Vec::new(),
+            http,
+            journeys: vec![Journey {
+                name: String::new(),
+                weight: 1.0,
+                steps: vec![step],
+                cookies: false,
+            }],
+            websockets: Vec::new(),
+            feeds: BTreeMap::new(),
+            thresholds: Vec::new(),
+            endpoints: vec![String::new()],
+        }
+    }
+
+    fn step(method: &str, path: &str) -> Step {
+        Step {
+            endpoint: 0,
+            method: method.to_owned(),
+            path: Template::literal(path),
+            headers: Vec::new(),
+            body: None,
+            checks: Vec::new(),
+            captures: Vec::new(),
+            think: None,
+        }
+    }
+
+    fn prepare(scenario: &Scenario, url: &str) -> Option<Prepared> {
+        let target = Target::resolve(url, &[]).expect("a near target");
+        Prepared::new(scenario, &target, &scenario.journeys[0])
+    }
+
+    fn text(scenario: &Scenario, url: &str) -> String {
+        let prepared = prepare(scenario, url).expect("a plain request");
+        String::from_utf8(prepared.bytes.into_vec()).expect("text")
+    }
+
+    #[test]
+    fn bytes_on_the_wire() {
+        let get = scenario(step("GET", "/a?b=c"));
+        assert_eq!(
+            text(&get, "http://127.0.0.1:80/base/"),
+            "GET /base/a?b=c HTTP/1.1\r\nHost: 127.0.0.1\r\nX-One: shared\r\nX-Two: shared\r\n\r\n"
+        );
+        let mut post = step("POST", "/");
+        post.headers = vec![header("x-two", "own"), header("Host", "other")];
+        post.body = Some(Template::literal("grüß"));
+        let mut post = scenario(post);
+        post.http.keep_alive = false;
+        assert_eq!(
+            text(&post, "http://127.0.0.1:81"),
+            "POST / HTTP/1.1\r\nX-One: shared\r\nx-two: own\r\nHost: other\r\n\
+             Connection: close\r\nContent-Length: 6\r\n\r\ngrüß"
+        );
+    }
+
+    #[test]
+    fn what_needs_more_than_the_fast_path() {
+        let plain = "http://127.0.0.1:80";
+        assert!(prepare(&scenario(step("GET", "/")), plain).is_some());
+        assert!(prepare(&scenario(step("GET", "/")), "https://127.0.0.1").is_none());
+        assert!(prepare(&scenario(step("GET", "/a b")), plain).is_none());
+        let changes: [fn(&mut Scenario); 6] = [
+            |scenario| scenario.http.version = HttpVersion::Http2,
+            |scenario| scenario.http.redirects = 1,
+            |scenario| scenario.http.compression = true,
+            |scenario| scenario.http.headers.push(header("a", "b\r\nc: d")),
+            |scenario| scenario.journeys[0].cookies = true,
+            |scenario| scenario.journeys[0].steps.push(step("GET", "/")),
+        ];
+        for change in changes {
+            let mut changed = scenario(step("GET", "/"));
+            change(&mut changed);
+            assert!(prepare(&changed, plain).is_none());
+        }
+    }
+
+    #[test]
+    fn checks() {
+        let judged = |checks: &[Check], status, took_ns| {
+            let mut step = step("GET", "/");
+            step.checks = checks.to_vec();
+            let prepared = prepare(&scenario(step), "http://127.0.0.1:80");
+            prepared.expect("a plain request").judge(status, took_ns)
+        };
+        assert_eq!(judged(&[], 399, 5), None);
+        assert_eq!(judged(&[], 400, 5), Some(Failure::Status));
+        let ranges = Check::Status(vec![200..=299, 404..=404]);
+        assert_eq!(judged(std::slice::from_ref(&ranges), 404, 5), None);
+        let both = [ranges, Check::Status(vec![300..=500])];
+        assert_eq!(judged(&both, 404, 5), None);
+        assert_eq!(judged(&both, 200, 5), Some(Failure::Status));
+        let slow = [
+            Check::Within(Duration::from_nanos(7)),
+            Check::Within(Duration::from_nanos(9)),
+        ];
+        assert_eq!(judged(&slow, 200, 7), None);
+        assert_eq!(judged(&slow, 200, 8), Some(Failure::Slow));
+        assert_eq!(judged(&slow, 500, 8), Some(Failure::Status));
+    }
+}

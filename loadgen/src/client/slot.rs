@@ -1,11 +1,12 @@
 //! One connection at a time, and what is under way on it: a state machine of readiness and time.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Error, ErrorKind};
 use std::net::TcpStream;
 use std::rc::Rc;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::answer::Answer;
 use super::connector::{Connector, failure_of};
@@ -263,11 +264,12 @@ impl Slot {
     fn write(&mut self, wire: &mut Wire) -> Turn {
         let request = &wire.requests[self.job.request as usize];
         while self.written < request.bytes.len() {
-            let mut socket = self
+            let socket = self
                 .socket
                 .as_ref()
                 .expect("an exchanging slot has a socket");
-            match socket.write(&request.bytes[self.written..]) {
+            let rest = &request.bytes[self.written..];
+            match send(socket, rest, SendFlags::NOSIGNAL).map_err(Error::from) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -287,17 +289,18 @@ impl Slot {
 
     fn read(&mut self, wire: &mut Wire) -> Turn {
         for _ in 0..READS_IN_TURN {
-            let Some(mut socket) = self.socket.as_ref() else {
+            let Some(socket) = self.socket.as_ref() else {
                 return Turn::Pending;
             };
-            match socket.read(&mut wire.buffer) {
-                Ok(0) if self.answer.ends_with_connection() => {
+            let buffer = &mut wire.buffer[..];
+            match recv(socket, buffer, RecvFlags::empty()).map_err(Error::from) {
+                Ok((_, 0)) if self.answer.ends_with_connection() => {
                     let now_ns = wire.clock.now_ns();
                     self.close();
                     return self.whole(wire, now_ns);
                 }
-                Ok(0) => return self.broken(wire, Failure::Closed),
-                Ok(count) => {
+                Ok((_, 0)) => return self.broken(wire, Failure::Closed),
+                Ok((_, count)) => {
                     let now_ns = wire.clock.now_ns();
                     if self.first_byte_ns == NEVER_NS {
                         self.first_byte_ns = now_ns;
