@@ -74,6 +74,48 @@ pub(crate) fn requests(meters: &[Meter]) -> u64 {
         .sum()
 }
 
+/// A count of each thread.
+type Field = fn(&Meter) -> &Count;
+
+/// Gauges and counters that are sums over the threads.
+const GAUGES: [(&str, &str, Field); 3] = [
+    (
+        "requests_in_flight",
+        "Requests read and not yet answered.",
+        |m| &m.in_flight,
+    ),
+    ("connections_open", "Open connections.", |m| {
+        &m.open_connections
+    }),
+    ("websockets_open", "Open WebSocket connections.", |m| {
+        &m.sockets
+    }),
+];
+const COUNTERS: [(&str, &str, Field); 6] = [
+    ("connections", "Connections accepted.", |m| &m.connections),
+    (
+        "accept_failures",
+        "Connections that could not be accepted.",
+        |m| &m.accept_failures,
+    ),
+    ("websocket_messages", "Messages received.", |m| &m.messages),
+    (
+        "room_deliveries",
+        "Messages queued for members of rooms.",
+        |m| &m.deliveries,
+    ),
+    (
+        "room_lost_deliveries",
+        "Messages lost by slow members.",
+        |m| &m.lost_deliveries,
+    ),
+    (
+        "room_slow_disconnects",
+        "Members disconnected for being too slow.",
+        |m| &m.slow_disconnects,
+    ),
+];
+
 /// The whole exposition. A `capacity` of `usize::MAX` is unlimited.
 pub(crate) fn exposition(
     meters: &[Meter],
@@ -81,118 +123,99 @@ pub(crate) fn exposition(
     capacity: usize,
     log_lost: u64,
 ) -> String {
-    let sum = |of: fn(&Meter) -> &Count| meters.iter().map(|meter| of(meter).get()).sum::<u64>();
-    let mut text = String::with_capacity(4096);
-    let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, String)]| {
-        let name = format!("driftline_target_{name}");
-        // Writing to a string cannot fail.
-        let _ = write!(text, "# TYPE {name} {kind}\n# HELP {name} {help}\n");
-        for (suffix, value) in samples {
-            let _ = writeln!(text, "{name}{suffix} {value}");
-        }
+    let sum = |of: Field| {
+        meters
+            .iter()
+            .map(|meter| of(meter).get())
+            .sum::<u64>()
+            .to_string()
     };
-    let by_class: Vec<_> = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"]
-        .iter()
-        .enumerate()
-        .map(|(class, name)| {
-            let total: u64 = meters.iter().map(|meter| meter.requests[class].get()).sum();
-            (format!("_total{{status=\"{name}\"}}"), total.to_string())
-        })
-        .collect();
-    family(
-        "requests",
-        "counter",
-        "Requests that ended, by class of status.",
-        &by_class,
-    );
     let capacity = match capacity {
         usize::MAX => "+Inf".to_owned(),
         bounded => bounded.to_string(),
     };
-    let mut gauge =
-        |name, help, value: String| family(name, "gauge", help, &[(String::new(), value)]);
-    gauge(
-        "requests_in_flight",
-        "Requests read and not yet answered.",
-        sum(|m| &m.in_flight).to_string(),
+    let mut text = String::with_capacity(4096);
+    let requests = "Requests that ended, by class of status.";
+    family(
+        &mut text,
+        "requests",
+        "counter",
+        requests,
+        &by_class(meters),
     );
-    gauge(
-        "connections_open",
-        "Open connections.",
-        sum(|m| &m.open_connections).to_string(),
-    );
-    gauge(
-        "websockets_open",
-        "Open WebSocket connections.",
-        sum(|m| &m.sockets).to_string(),
-    );
+    let mut gauge = |name, help, value| {
+        family(&mut text, name, "gauge", help, &[(String::new(), value)]);
+    };
+    for (name, help, of) in GAUGES {
+        gauge(name, help, sum(of));
+    }
+    let Occupancy {
+        serving,
+        waiting,
+        most_serving,
+    } = occupancy;
     gauge(
         "queue_length",
         "Requests that wait for a slot.",
-        occupancy.waiting.to_string(),
+        waiting.to_string(),
     );
     gauge(
         "in_service",
         "Requests that hold a slot.",
-        occupancy.serving.to_string(),
+        serving.to_string(),
     );
     gauge(
         "in_service_max",
-        "The most that ever held a slot at a time.",
-        occupancy.most_serving.to_string(),
+        "The most that ever held a slot.",
+        most_serving.to_string(),
     );
     gauge("capacity", "Slots.", capacity);
-    let mut counter = |name, help, value: u64| {
+    let mut counter = |name, help, value| {
         family(
+            &mut text,
             name,
             "counter",
             help,
-            &[("_total".to_owned(), value.to_string())],
-        )
+            &[("_total".to_owned(), value)],
+        );
     };
-    counter(
-        "connections",
-        "Connections accepted.",
-        sum(|m| &m.connections),
-    );
-    counter(
-        "accept_failures",
-        "Connections that could not be accepted.",
-        sum(|m| &m.accept_failures),
-    );
-    counter(
-        "websocket_messages",
-        "Messages received.",
-        sum(|m| &m.messages),
-    );
-    counter(
-        "room_deliveries",
-        "Messages queued for members of rooms.",
-        sum(|m| &m.deliveries),
-    );
-    counter(
-        "room_lost_deliveries",
-        "Messages lost by slow members.",
-        sum(|m| &m.lost_deliveries),
-    );
-    counter(
-        "room_slow_disconnects",
-        "Members disconnected because they were too slow.",
-        sum(|m| &m.slow_disconnects),
-    );
+    for (name, help, of) in COUNTERS {
+        counter(name, help, sum(of));
+    }
     counter(
         "log_rows_lost",
         "Rows that the log had no room for.",
-        log_lost,
+        log_lost.to_string(),
     );
+    let duration = "Time from a request's first byte to the end of its answer.";
     family(
+        &mut text,
         "request_duration_seconds",
         "histogram",
-        "Time from a request's first byte to the end of its answer.",
+        duration,
         &histogram(meters),
     );
     text.push_str("# EOF\n");
     text
+}
+
+/// Writes a family; a sample is the suffix of its name with its labels, and its value.
+fn family(text: &mut String, name: &str, kind: &str, help: &str, samples: &[(String, String)]) {
+    let name = format!("driftline_target_{name}");
+    // Writing to a string cannot fail.
+    let _ = write!(text, "# TYPE {name} {kind}\n# HELP {name} {help}\n");
+    for (suffix, value) in samples {
+        let _ = writeln!(text, "{name}{suffix} {value}");
+    }
+}
+
+fn by_class(meters: &[Meter]) -> Vec<(String, String)> {
+    let names = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+    let sample = |(class, name): (usize, &str)| {
+        let total: u64 = meters.iter().map(|meter| meter.requests[class].get()).sum();
+        (format!("_total{{status=\"{name}\"}}"), total.to_string())
+    };
+    names.into_iter().enumerate().map(sample).collect()
 }
 
 fn histogram(meters: &[Meter]) -> Vec<(String, String)> {

@@ -2,7 +2,7 @@
 
 use driftline_loadgen::service::{Service, ServiceConfig, ServiceError};
 
-use crate::support::{Client, get, metric, service};
+use crate::support::{Client, await_metric, get, metric, service};
 
 #[test]
 fn what_is_malformed_or_too_large_ends_the_connection() {
@@ -71,7 +71,7 @@ fn the_service_measures_itself() {
     let mut client = Client::new(&service);
     client.get("/");
     client.get("/error");
-    assert_eq!(metric(&service, "requests_total{status=\"5xx\"}"), 1);
+    await_metric(&service, "requests_total{status=\"5xx\"}", |n| n == 1);
     assert!(metric(&service, "connections_open") >= 1);
     let text = client.get("/metrics");
     assert!(text.text().contains("driftline_target_capacity +Inf\n"));
