@@ -25,6 +25,7 @@ mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
 mod watch;
+mod windows;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ pub use plain::PlainView;
 pub use progress::{NoView, Progress, Quantiles, StageSpan, View, Wish};
 pub use remote::{RemoteError, WorkerRequest, work};
 pub use summary::{json, table};
+pub use windows::Windows;
 
 /// A run that is wanted.
 #[derive(Debug, Clone)]

@@ -198,6 +198,12 @@ impl Times {
         recent
     }
 
+    /// Every time, to the histogram's resolution, and how often it came.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.histogram.iter_recorded();
+        recorded.map(|step| (step.value_iterated_to(), step.count_at_value()))
+    }
+
     fn record(&mut self, ns: u64) {
         let ns = ns.min(LONGEST_NS);
         self.histogram

@@ -4,7 +4,7 @@ use super::gauges::Snapshot;
 use super::health::Health;
 use super::judging::Judged;
 use crate::operation::Failure;
-use crate::recorder::Times;
+use crate::recorder::{Statistics, Times};
 
 /// Response times at a few quantiles, in nanoseconds; none without operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,6 +110,10 @@ pub enum Wish {
 pub trait View {
     /// Shows the run; called about once a second.
     fn show(&mut self, progress: &Progress);
+
+    /// Hands over everything measured so far, just after [`View::show`]: for who needs more than
+    /// figures to look at.
+    fn measured(&mut self, _statistics: &Statistics, _generator: &Snapshot, _at_ns: u64) {}
 
     /// Asks for a wish; called about ten times a second, and must not wait.
     fn poll(&mut self) -> Wish {

@@ -118,7 +118,7 @@ impl<'r> Watch<'r> {
             }
             if shown.elapsed() >= SHOW_EVERY {
                 shown = now;
-                let progress = self.progress(local);
+                let (progress, statistics) = self.progress(local);
                 if self.request.abort
                     && let Some(broken) = judging::broken(&progress.thresholds)
                 {
@@ -126,10 +126,13 @@ impl<'r> Watch<'r> {
                     self.end(Ended::Aborted);
                 }
                 view.show(&progress);
+                view.measured(&statistics, &progress.generator, progress.elapsed_ns);
             }
             std::thread::sleep(TICK);
         }
-        view.show(&self.progress(local));
+        let (progress, statistics) = self.progress(local);
+        view.show(&progress);
+        view.measured(&statistics, &progress.generator, progress.elapsed_ns);
         Watched {
             ended: self.ended,
             until_ns: self.stopped_at_ns.unwrap_or(u64::MAX),
@@ -199,7 +202,7 @@ impl<'r> Watch<'r> {
         (statistics, snapshot, processes, lost)
     }
 
-    fn progress(&mut self, local: &Local) -> Progress {
+    fn progress(&mut self, local: &Local) -> (Progress, Statistics) {
         let (statistics, snapshot, processes, lost_processes) = self.gather(local);
         let now_ns = local.clock().now_ns();
         let until_ns = self.stopped_at_ns.unwrap_or(now_ns);
@@ -262,7 +265,7 @@ impl<'r> Watch<'r> {
             response: all.response().clone(),
             snapshot,
         });
-        progress
+        (progress, statistics)
     }
 
     fn busy(&self) -> f64 {
