@@ -194,6 +194,9 @@ impl Log {
     /// stays where it is.
     fn append_rows(&mut self, worker: u32) -> Result<(), WriteError> {
         while let Some(rows) = self.rows.get_mut(&worker).filter(|rows| !rows.is_empty()) {
+            // They come in the order in which they ended. By their intended times they take a byte
+            // less each in the log, which is worth the 35 ns.
+            rows.sort_by_cached_key(|row| row.intended_us);
             self.block.worker = worker;
             std::mem::swap(&mut self.block.requests, rows);
             let appended = self.append_block();
