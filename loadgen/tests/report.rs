@@ -334,14 +334,8 @@ fn runs_that_cannot_be_believed_have_no_verdict() {
             "{changes:?}"
         );
     }
-    let report = report(
-        "",
-        Some(&finished_but(&[
-            ("generator", "limited"),
-            ("reasons", "a core was full"),
-        ])),
-        &steady(),
-    );
+    let limited = finished_but(&[("generator", "limited"), ("reasons", "a core was full")]);
+    let report = report("", Some(&limited), &steady());
     assert!(report.to_table().contains("(a core was full)"));
     assert!(report.to_junit().contains("<error message="));
 }
@@ -357,7 +351,7 @@ fn an_empty_run_has_too_little_data() {
     for text in formats(&report) {
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
     }
-    // Enough for most, but not for a quantile of one endpoint.
+    // Without one operation expected beyond it, a quantile says nothing.
     let few = report_of_text("[thresholds]\n\"p99\" = \"< 1s\"", &steady()[..50]);
     assert_eq!((few.verdict, few.exit_code()), (Verdict::TooLittleData, 4));
 }
@@ -371,19 +365,15 @@ fn an_incomplete_run_is_measured_until_its_last_operation() {
 
 #[test]
 fn damaged_events_are_named() {
-    let error = |change: &dyn Fn(&mut Vec<(String, String)>)| {
+    let put = |name: &str, value: &str| {
         let mut attributes = started(SCENARIO);
-        change(&mut attributes);
+        attributes.retain(|(key, _)| key != name);
+        attributes.extend(pairs(&[(name, value)]));
         let facts = RunFacts::from_events(&attributes, None, STARTED_US);
-        facts.map(|_| ()).expect_err("it is damaged").to_string()
+        facts.expect_err("it is damaged").to_string()
     };
-    let put = |name: &'static str, value: &'static str| {
-        error(&move |attributes| {
-            attributes.retain(|(key, _)| key != name);
-            attributes.extend(pairs(&[(name, value)]));
-        })
-    };
-    assert!(error(&|attributes| attributes.clear()).contains("no attribute `run`"));
+    let none = RunFacts::from_events(&[], None, STARTED_US).expect_err("it has no run");
+    assert!(none.to_string().contains("no attribute `run`"));
     assert!(put("seed", "x").contains("attribute `seed` of the event RunStarted is `x`"));
     assert!(put("stages", "[{}]").contains("attribute `stages`"));
     assert!(put("text", "a = ").contains("not TOML"));

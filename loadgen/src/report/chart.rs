@@ -189,10 +189,12 @@ impl Frame<'_> {
         for (value, label) in self.x.ticks() {
             let x = self.x(value);
             let half = label.chars().count() as f64 * CHARACTER / 2.0;
-            if x - half < free_from || x + half > WIDTH {
+            if x - half < free_from || x > WIDTH {
                 continue;
             }
             free_from = x + half + CHARACTER;
+            // The last label may stand a little before its tick.
+            let x = x.min(WIDTH - half);
             let y = bottom + 16.0;
             svg += &format!(
                 "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{}</text>",
