@@ -12,6 +12,7 @@ pub mod journey;
 pub mod knee;
 pub mod operation;
 pub mod recorder;
+pub mod results;
 pub mod run;
 pub mod scenario;
 pub mod schedule;
