@@ -177,10 +177,22 @@ mod tests {
     #[test]
     fn what_is_malformed_is_named_with_its_place() {
         for (text, expected) in [
-            (&b"a,b\n1,x\"y\n"[..], "line 2, column 2: found \"x\\\"y\"; put"),
-            (b"a\n\"x\"y,2\n", "line 2, column 1: found \"y,2\\n\"; a comma"),
-            (b"a\nb,\"x\ny\n", "line 2, column 2: found \"x\\ny\\n\"; the closing"),
-            (b"a\nb,c\xff\n", "line 2, column 2: found \"bc\u{fffd}\"; save"),
+            (
+                &b"a,b\n1,x\"y\n"[..],
+                "line 2, column 2: found \"x\\\"y\"; put",
+            ),
+            (
+                b"a\n\"x\"y,2\n",
+                "line 2, column 1: found \"y,2\\n\"; a comma",
+            ),
+            (
+                b"a\nb,\"x\ny\n",
+                "line 2, column 2: found \"x\\ny\\n\"; the closing",
+            ),
+            (
+                b"a\nb,c\xff\n",
+                "line 2, column 2: found \"bc\u{fffd}\"; save",
+            ),
         ] {
             let error = records(text).expect_err("malformed").to_string();
             assert!(error.starts_with(expected), "{error}");

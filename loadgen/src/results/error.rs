@@ -119,7 +119,9 @@ pub enum ImportError {
         found: String,
     },
     /// The two passes did not see the same bytes.
-    #[error("the results changed while they were read; import them again under another name when they are whole")]
+    #[error(
+        "the results changed while they were read; import them again under another name when they are whole"
+    )]
     Changed,
     /// The producer's name cannot be one.
     #[error(transparent)]

@@ -149,9 +149,7 @@ impl Metric {
         if !self.raw_data.is_empty() {
             let score = |value: &Value| value.as_f64().filter(|score| score.is_finite());
             let forks = self.raw_data.iter();
-            return forks
-                .map(|fork| fork.iter().map(score).collect())
-                .collect();
+            return forks.map(|fork| fork.iter().map(score).collect()).collect();
         }
         let forks = self.raw_data_histogram.iter();
         forks
@@ -249,7 +247,11 @@ mod tests {
             ("in{s}ns/x", "{insns/x}", Better::Neither),
         ] {
             let found = meaning(unit);
-            assert_eq!((found.unit.as_str(), found.better), (ucum, better), "{unit}");
+            assert_eq!(
+                (found.unit.as_str(), found.better),
+                (ucum, better),
+                "{unit}"
+            );
         }
     }
 

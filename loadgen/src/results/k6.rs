@@ -118,7 +118,8 @@ fn parse(text: &[u8], line: u64, is_first: bool) -> Result<Line, ImportError> {
 /// Whether a document that begins so is a summary: pretty-printed, or an object on one line.
 fn is_summary(text: &[u8]) -> bool {
     let has = |key: &str| {
-        serde_json::from_slice::<serde_json::Value>(text).is_ok_and(|value| value.get(key).is_some())
+        serde_json::from_slice::<serde_json::Value>(text)
+            .is_ok_and(|value| value.get(key).is_some())
     };
     text == b"{" || has("metrics") || has("root_group")
 }
@@ -241,7 +242,10 @@ impl Open {
     fn duration_ns(&self, place: usize) -> Result<i64, ImportError> {
         let millis = self.values[place].unwrap_or(0.0);
         millis_ns(millis).ok_or_else(|| {
-            let remedy = format!("{} of 0 to 7 days in milliseconds is expected", POINTS[place]);
+            let remedy = format!(
+                "{} of 0 to 7 days in milliseconds is expected",
+                POINTS[place]
+            );
             ImportError::bad(self.line, "data.value", &millis.to_string(), remedy)
         })
     }

@@ -40,9 +40,7 @@ impl<'a, R: BufRead> Lines<'a, R> {
         let before = into.len();
         let room = limit.saturating_sub(before) as u64;
         let mut bounded = self.input.by_ref().take(room + 1);
-        let count = bounded
-            .read_until(b'\n', into)
-            .map_err(ImportError::Read)?;
+        let count = bounded.read_until(b'\n', into).map_err(ImportError::Read)?;
         if count == 0 {
             return Ok(false);
         }
@@ -97,7 +95,10 @@ mod tests {
         let mut input = std::io::BufReader::new(std::io::repeat(b'x'));
         let mut line = Vec::new();
         let error = Lines::new(&mut input).read(&mut line, 1_000);
-        assert!(matches!(error, Err(ImportError::LineTooLong { line: 1, .. })));
+        assert!(matches!(
+            error,
+            Err(ImportError::LineTooLong { line: 1, .. })
+        ));
         assert_eq!(line.len(), 1_001);
     }
 }

@@ -326,8 +326,7 @@ mod tests {
             requests: vec![request(0, 0), request(2, 1), request(1, 2), request(2, 0)],
             ..RequestBatch::default()
         };
-        let (Body::Requests(first), Body::Requests(second)) =
-            halves(Body::Requests(whole.clone()))
+        let (Body::Requests(first), Body::Requests(second)) = halves(Body::Requests(whole.clone()))
         else {
             unreachable!("halves are of the same kind")
         };

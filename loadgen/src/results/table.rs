@@ -63,7 +63,9 @@ pub(super) fn read<R: BufRead>(
 }
 
 fn form(header: &Record) -> Result<Form, ImportError> {
-    let names: Vec<&str> = (0..header.len()).map(|at| header.field(at).trim()).collect();
+    let names: Vec<&str> = (0..header.len())
+        .map(|at| header.field(at).trim())
+        .collect();
     let bad = |at: usize, remedy: &str| {
         let found = names.get(at).copied().unwrap_or("");
         ImportError::bad(header.line(), (at + 1).to_string(), found, remedy)
