@@ -195,8 +195,8 @@ pub fn import<R: BufRead + Seek>(
         run,
         hash: format!("{hash:016x}"),
         rows: survey.rows(),
-        from_us: survey.from_us(),
-        until_us: survey.until_us(),
+        from_us: survey.first_us(),
+        until_us: survey.last_us(),
         ignored: survey.ignored().collect(),
     })
 }

@@ -33,8 +33,8 @@ fn started(request: &ImportRequest, run: &str, hash: u64, survey: &Survey) -> Ev
         .or_insert_with(|| Value::from("sent"));
     let commit = labels.get("commit").and_then(Value::as_str).unwrap_or("");
     let until_ns = survey
-        .until_us()
-        .saturating_sub(survey.from_us())
+        .last_us()
+        .saturating_sub(survey.first_us())
         .saturating_mul(1_000);
     let stages = json!([
         { "name": IMPORTED, "from_ns": 0, "until_ns": until_ns, "load": "hold" }
@@ -59,7 +59,7 @@ fn started(request: &ImportRequest, run: &str, hash: u64, survey: &Survey) -> Ev
     ];
     let message = format!("run {run} imported from {tool}");
     event(
-        survey.from_us(),
+        survey.first_us(),
         EventName::RunStarted,
         run,
         message,
@@ -69,7 +69,7 @@ fn started(request: &ImportRequest, run: &str, hash: u64, survey: &Survey) -> Ev
 
 /// Nothing is said of lateness and CPU time: they are unknown.
 fn finished(run: &str, survey: &Survey) -> Event {
-    let seconds = survey.until_us().saturating_sub(survey.from_us()) as f64 / 1e6;
+    let seconds = survey.last_us().saturating_sub(survey.first_us()) as f64 / 1e6;
     let attributes = [
         ("run", run.to_owned()),
         ("ended", "completed".to_owned()),
@@ -93,7 +93,7 @@ fn finished(run: &str, survey: &Survey) -> Event {
         survey.failed()
     );
     event(
-        survey.until_us(),
+        survey.last_us(),
         EventName::RunFinished,
         run,
         message,
@@ -116,8 +116,8 @@ fn marked(
         ("hash", format!("{hash:016x}")),
         ("samples", survey.rows().to_string()),
         ("series", survey.series().to_string()),
-        ("from_us", survey.from_us().to_string()),
-        ("until_us", survey.until_us().to_string()),
+        ("from_us", survey.first_us().to_string()),
+        ("until_us", survey.last_us().to_string()),
         ("labels", Value::Object(labels(request)).to_string()),
         ("ignored", ignored(survey)),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -128,8 +128,8 @@ fn marked(
         survey.rows()
     );
     let ts_us = match phase {
-        "started" => survey.from_us(),
-        _ => survey.until_us(),
+        "started" => survey.first_us(),
+        _ => survey.last_us(),
     };
     event(ts_us, EventName::Marked, run, message, attributes)
 }

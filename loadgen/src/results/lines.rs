@@ -6,7 +6,7 @@ use super::ImportError;
 
 /// Where FNV-1a begins.
 pub(super) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-/// What every line of the first bytes of gzip and zstd begins with.
+/// How files of gzip and zstd begin.
 const COMPRESSED: [&[u8]; 2] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

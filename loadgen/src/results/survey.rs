@@ -99,11 +99,11 @@ impl Survey {
         self.series.len()
     }
 
-    pub(super) fn from_us(&self) -> i64 {
+    pub(super) fn first_us(&self) -> i64 {
         self.span_us.map_or(0, |(from_us, _)| from_us)
     }
 
-    pub(super) fn until_us(&self) -> i64 {
+    pub(super) fn last_us(&self) -> i64 {
         self.span_us.map_or(0, |(_, until_us)| until_us)
     }
 

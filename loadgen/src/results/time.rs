@@ -59,10 +59,11 @@ pub(super) fn rfc3339_ns(text: &str) -> Option<i64> {
 /// Microseconds since 1970 UTC of seconds written as a decimal number.
 pub(super) fn seconds_us(text: &str) -> Option<i64> {
     let seconds = number(text)?;
-    // Below the bound every microsecond is exact in an f64, so that rounding gives what was written.
+    // Below the bound an f64 is within half a microsecond of what was written; the product of the
+    // whole would not be, that of the fraction is.
     (0.0..MAX_TIME_S as f64)
         .contains(&seconds)
-        .then(|| (seconds * 1e6).round() as i64)
+        .then(|| seconds.trunc() as i64 * 1_000_000 + (seconds.fract() * 1e6).round() as i64)
 }
 
 /// Nanoseconds of milliseconds, if they can be those of a request.

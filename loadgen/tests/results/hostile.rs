@@ -1,6 +1,6 @@
 //! Large and hostile inputs.
 
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use driftline_loadgen::results::{ImportError, Tool, import};
 use proptest::prelude::*;
@@ -122,7 +122,6 @@ fn a_line_without_end_is_refused() {
     for tool in [Tool::K6, Tool::Csv] {
         let bed = Bed::new();
         let mut input = BufReader::new(Endless);
-        assert!(!input.fill_buf().expect("memory").is_empty());
         let error = import(&bed.request(tool), &mut input, &mut |_| {});
         assert!(
             matches!(error, Err(ImportError::LineTooLong { line: 1, .. })),
