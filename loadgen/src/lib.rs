@@ -13,6 +13,7 @@ pub mod knee;
 pub mod operation;
 pub mod recorder;
 pub mod report;
+pub mod results;
 pub mod run;
 pub mod scenario;
 pub mod schedule;
