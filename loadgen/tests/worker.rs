@@ -302,3 +302,29 @@ fn every_request_on_a_connection_of_its_own() {
     outcome.assert_all(None, "a good server");
     assert_eq!(opened.load(Ordering::SeqCst), outcome.operations.len());
 }
+
+#[test]
+fn journeys_elsewhere_are_bounded_and_recorded() {
+    let server = Server::answering(|| Some(OK.to_vec()));
+    let mut open = scenario(vec![rate(200.0, 300), users(3, 3, 200)]);
+    open.http.connections = 2;
+    let mut journey = request("GET");
+    journey.cookies = true;
+    let step = journey.steps[0].clone();
+    journey.steps.push(step);
+    open.journeys = vec![journey, request("GET")];
+    let outcome = run(open, &server.url(), 1, &Stop::new());
+    outcome.assert_all(None, "a good server");
+    assert!(outcome.operations.len() as u64 > outcome.arrivals());
+
+    let server = Server::new(|mut stream| await_close(&mut stream));
+    let mut stuck = scenario(vec![rate(100.0, 100)]);
+    stuck.journeys[0].cookies = true;
+    stuck.http.connections = 2;
+    stuck.http.waiting = 3;
+    stuck.drain = Duration::from_millis(20);
+    let outcome = run(stuck, &server.url(), 1, &Stop::new());
+    assert_eq!(outcome.operations.len(), 10);
+    assert_eq!(outcome.failed_with(Failure::Dropped), 5);
+    assert_eq!(outcome.failed_with(Failure::Unfinished), 5);
+}
