@@ -7,10 +7,13 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use driftline_collector::config::duration;
 use driftline_eventlog::kafka::{KafkaConfig, create_topics};
+use driftline_loadgen::service::ServiceArgs;
 
 use crate::config::Config;
 use crate::exit::Outcome;
+use crate::load::{self, LoadCommand};
 use crate::query::{Format, QueryArgs, SqlArgs};
+use crate::report::{self, ReportArgs};
 use crate::{analysis, demo, query, roles, up};
 
 /// What long-running roles tell: our own notices, and only warnings of libraries.
@@ -120,6 +123,36 @@ enum Command {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Run a load test, record every operation, and report; exit code 3 when a threshold fails
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = "Examples:\n  driftline target --listen 127.0.0.1:8080\n  driftline load loadgen/scenarios/api.toml --target http://127.0.0.1:8080\n  driftline load find-limit loadgen/scenarios/api.toml --target http://127.0.0.1:8080"
+    )]
+    Load {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        load: LoadCommand,
+    },
+    /// The report of a load run, rebuilt from its events
+    #[command(
+        after_help = "Example:\n  driftline report api-20260131t120000z --format html -o report.html"
+    )]
+    Report {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        report: ReportArgs,
+    },
+    /// A small HTTP and WebSocket service to load, with tunable latency, capacity and faults
+    #[command(
+        after_help = "Example:\n  driftline target --listen 127.0.0.1:8080 --latency lognormal:5ms:0.5 --capacity 64"
+    )]
+    Target {
+        #[command(flatten)]
+        service: ServiceArgs,
+    },
     /// Kafka topics
     #[command(after_help = "Example:\n  driftline topics create --kafka-brokers broker-1:9092")]
     Topics {
@@ -199,6 +232,12 @@ impl Cli {
             } => analysis::analyze(&common.settings()?, time, all, format),
             Command::Baseline { common, last, name } => {
                 analysis::baseline(&common.settings()?, last, name)
+            }
+            Command::Load { common, load } => load::run(&common.settings()?, load),
+            Command::Report { common, report } => report::run(&common.settings()?, &report),
+            Command::Target { service } => {
+                driftline_loadgen::service::run(service)?;
+                Ok(Outcome::Ok)
             }
             Command::Topics {
                 common,

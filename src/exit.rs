@@ -11,17 +11,32 @@ pub(crate) enum Outcome {
     Error,
     /// It was asked for something that it does not know.
     Usage,
+    /// What was judged did not pass: a threshold failed.
+    Failed,
     /// There is too little data to judge.
     TooLittleData,
 }
 
+impl Outcome {
+    /// The outcome of a documented exit code.
+    pub(crate) fn of_code(code: u8) -> Self {
+        match code {
+            0 => Self::Ok,
+            2 => Self::Usage,
+            3 => Self::Failed,
+            4 => Self::TooLittleData,
+            _ => Self::Error,
+        }
+    }
+}
+
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
-        // 3, a regression or a failed threshold, is for the commands that judge a release.
         Self::from(match outcome {
             Outcome::Ok => 0,
             Outcome::Error => 1,
             Outcome::Usage => 2,
+            Outcome::Failed => 3,
             Outcome::TooLittleData => 4,
         })
     }

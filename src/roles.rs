@@ -15,7 +15,7 @@ use driftline_eventlog::disk::RealDisk;
 use driftline_eventlog::kafka::{KafkaReader, KafkaShipper, create_topics};
 use driftline_eventlog::spool::{SpoolConfig, SpoolProducer, SpoolReader, repair_abandoned};
 use driftline_schemas::{Component, Event, EventName, Incarnation, Kind, ProducerId};
-use driftline_sink::{Clock, Counts, Lease, Maintenance, Reporter, Sink, Steps};
+use driftline_sink::{Clock, Counts, Lease, LeaseError, Maintenance, Reporter, Sink, Steps};
 
 use crate::cli::Settings;
 use crate::config::Config;
@@ -92,6 +92,53 @@ pub(crate) fn sink(settings: &Settings, once: bool) -> anyhow::Result<Outcome> {
         );
     }
     Ok(Outcome::Ok)
+}
+
+/// Commits what the local log holds now, unless another process's sink is at work: then it does.
+pub(crate) fn commit_now(config: &Config, data: &Path) -> anyhow::Result<()> {
+    let stopping = Stopping::default();
+    // A sink that is told to stop commits what there is before it does.
+    stopping.stop_sink();
+    match start_sink(config, data, &stopping) {
+        Ok(sink) => join(sink).map(|_| ()),
+        Err(error) if matches!(error.downcast_ref(), Some(LeaseError::Held { .. })) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Forwards to Kafka what producers of a load run have left in the local log.
+pub(crate) fn forward_now(
+    config: &Config,
+    data: &Path,
+    run: &str,
+    within: Duration,
+) -> anyhow::Result<()> {
+    let Some(kafka) = &config.kafka else {
+        return Ok(());
+    };
+    create_topics(kafka)?;
+    let log = data.join("log");
+    let prefix = format!("load-{run}-");
+    let mut only = BTreeSet::new();
+    for entry in fs::read_dir(&log).with_context(|| format!("cannot read {}", log.display()))? {
+        let name = entry?.file_name();
+        if let Some(name) = name.to_str().filter(|name| name.starts_with(&prefix)) {
+            only.insert(ProducerId::new(name)?);
+        }
+    }
+    let origin = Instant::now();
+    let since: driftline_eventlog::spool::Clock = Arc::new(move || origin.elapsed());
+    let reader = SpoolReader::open(Arc::new(RealDisk), &log, &config.spool, Arc::clone(&since));
+    let status = KafkaShipper::start(kafka.clone(), reader, &log, only, since)?.stop(within);
+    if status.lag_records > 0 {
+        bail!(
+            "{} blocks of {run} have not reached Kafka after {} s; they stay in {} and go with the next run",
+            status.lag_records,
+            within.as_secs(),
+            log.display()
+        );
+    }
+    Ok(())
 }
 
 /// Collects until told to stop.

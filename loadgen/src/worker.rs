@@ -1,6 +1,5 @@
 //! One worker thread: a pinned single-threaded runtime, one timer, and nothing shared on the hot path.
 
-mod arrivals;
 mod elsewhere;
 mod engine;
 mod events;

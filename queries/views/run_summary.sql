@@ -10,7 +10,7 @@ SELECT
     sum(CASE WHEN answered THEN 1 ELSE 0 END) AS answered,
     sum(CASE WHEN succeeded THEN 0 ELSE 1 END) AS failed,
     sum(CASE WHEN error = 'dropped' THEN 1 ELSE 0 END) AS dropped,
-    CAST(sum(CAST(round(latency_ms * 1e6) AS BIGINT)) AS DOUBLE) / 1e6 / count(*) AS mean_ms,
+    CAST(sum(CAST(round(latency_ms * 1e6) AS BIGINT)) AS DOUBLE) / 1e6 / count(latency_ms) AS mean_ms,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS p50_ms,
     percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms) AS p95_ms,
     percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99_ms,

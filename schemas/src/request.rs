@@ -32,6 +32,6 @@ pub struct RequestBatch {
     pub endpoints: Vec<String>,
     /// Texts of errors.
     pub errors: Vec<String>,
-    /// The operations, in the order in which they ended.
+    /// The operations, in any order; in the order of `intended_us` they are smallest.
     pub requests: Vec<Request>,
 }

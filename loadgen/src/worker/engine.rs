@@ -8,7 +8,6 @@ use std::time::Instant;
 use rustix::event::epoll::EventFlags;
 use tokio::task::JoinHandle;
 
-use super::arrivals::{Arrivals, Mix, next_change, users_at};
 use super::elsewhere::Elsewhere;
 use super::events::{Events, Until};
 use super::gauges::{Said, arrived};
@@ -18,6 +17,7 @@ use super::{Context, WorkerError};
 use crate::client::{Ended, Http1, Job, Prepared};
 use crate::operation::{Failure, NEVER_NS, Operation};
 use crate::scenario::{Load, Scenario};
+use crate::schedule::{Arrivals, Mix, next_change, users_at};
 
 /// Between two looks at deadlines and at a stop.
 const TEND_NS: u64 = 10_000_000;
