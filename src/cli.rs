@@ -11,6 +11,7 @@ use driftline_loadgen::service::ServiceArgs;
 
 use crate::config::Config;
 use crate::exit::Outcome;
+use crate::import::{self, ImportArgs};
 use crate::load::{self, LoadCommand};
 use crate::query::{Format, QueryArgs, SqlArgs};
 use crate::report::{self, ReportArgs};
@@ -133,7 +134,7 @@ enum Command {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
-        load: LoadCommand,
+        load: Box<LoadCommand>,
     },
     /// The report of a load run, rebuilt from its events
     #[command(
@@ -144,6 +145,14 @@ enum Command {
         common: Common,
         #[command(flatten)]
         report: ReportArgs,
+    },
+    /// Bring results of k6, JMH or a CSV file into the same tables
+    #[command(after_help = "Example:\n  driftline import k6 results.json")]
+    Import {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        import: ImportArgs,
     },
     /// A small HTTP and WebSocket service to load, with tunable latency, capacity and faults
     #[command(
@@ -233,8 +242,9 @@ impl Cli {
             Command::Baseline { common, last, name } => {
                 analysis::baseline(&common.settings()?, last, name)
             }
-            Command::Load { common, load } => load::run(&common.settings()?, load),
+            Command::Load { common, load } => load::run(&common.settings()?, *load),
             Command::Report { common, report } => report::run(&common.settings()?, &report),
+            Command::Import { common, import } => import::run(&common.settings()?, &import),
             Command::Target { service } => {
                 driftline_loadgen::service::run(service)?;
                 Ok(Outcome::Ok)

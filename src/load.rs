@@ -45,7 +45,7 @@ enum LoadAction {
     #[command(
         after_help = "Example:\n  driftline load find-limit scenarios/api.toml --target http://127.0.0.1:8080 --start 100"
     )]
-    FindLimit(limit::LimitArgs),
+    FindLimit(Box<limit::LimitArgs>),
     /// Say what a scenario would do, and what is wrong with it, without sending anything
     Check {
         /// The scenario

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod exit;
 mod human;
+mod import;
 mod load;
 mod query;
 mod report;

@@ -19,7 +19,8 @@ fn fails(args: &[&str], code: i32, words: &[&str]) {
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in [
-        "demo", "up", "collect", "sink", "query", "sql", "analyze", "baseline", "topics",
+        "demo", "up", "collect", "sink", "query", "sql", "analyze", "baseline", "topics", "load",
+        "report", "target", "import",
     ] {
         let help = stdout_of(&mut driftline(&[command, "--help"]));
         assert!(help.contains(&format!("driftline {command}")), "{help}");

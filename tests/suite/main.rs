@@ -4,6 +4,7 @@
 //! - [`pipeline`]: collector → log → sink → SQL, on the spool and on a real Kafka
 //! - [`recovery`]: processes killed at named steps and at random; every block exactly once
 //! - [`interop`]: other tools read the tables and agree row for row
+//! - [`load`]: load tests against the bundled target, and their reports
 //! - [`deployment`]: what docker-compose.yml describes
 
 #[path = "../services/broker.rs"]
@@ -12,6 +13,7 @@ mod cli;
 mod deployment;
 mod interop;
 mod ledger;
+mod load;
 mod pipeline;
 mod process;
 mod recovery;
