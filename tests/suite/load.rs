@@ -125,7 +125,7 @@ fn a_broken_threshold_is_exit_code_3_and_strangers_are_not_loaded() {
     assert_eq!(output.status.code(), Some(2));
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(
-        message.contains("raet") && message.contains("line 4"),
+        message.contains("raet") && message.contains("line 5"),
         "{message}"
     );
 }

@@ -70,11 +70,9 @@ async fn runs() -> (tempfile::TempDir, Engine) {
         (TableName::Requests, requests()),
         (TableName::Events, Body::Events(events)),
     ] {
-        let contents = lake
-            .tables
-            .iter_mut()
-            .find(|contents| contents.name == table);
-        contents.expect("a table").tail = block(table, body);
+        let mut contents = lake.contents(table);
+        contents.tail = block(table, body);
+        lake.tables.push(contents);
     }
     (dir, engine(lake).await)
 }
