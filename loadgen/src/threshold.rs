@@ -96,8 +96,10 @@ pub struct Measured<'m> {
     pub failed: u64,
     /// Of those, arrivals that were dropped.
     pub dropped: u64,
-    /// Of all operations, the ones that were answered.
+    /// Of all operations, the ones that were answered in the time over which they are counted.
     pub answered: u64,
+    /// Of all operations, the ones that were never answered, dropped arrivals included.
+    pub unanswered: u64,
     /// The time over which they were counted.
     pub seconds: f64,
 }
@@ -114,7 +116,8 @@ pub struct ThresholdResult {
 }
 
 /// Judges one threshold. A quantile needs at least one operation expected beyond it: 20 operations
-/// for p95, 100 for p99; everything else needs one operation.
+/// for p95, 100 for p99; everything else needs one operation. An upper bound on a quantile does not
+/// hold when more operations were never answered than lie beyond that quantile.
 pub fn evaluate(threshold: &Threshold, measured: &Measured<'_>) -> ThresholdResult {
     let share = |part: u64| part as f64 / measured.operations as f64;
     let value = match threshold.measure {
@@ -130,7 +133,10 @@ pub fn evaluate(threshold: &Threshold, measured: &Measured<'_>) -> ThresholdResu
     let needed = operations_needed(threshold.measure);
     let passed = value
         .filter(|_| measured.operations >= needed)
-        .map(|value| threshold.comparison.holds(value, threshold.bound));
+        .map(|value| {
+            threshold.comparison.holds(value, threshold.bound)
+                && !is_lower_bound_alone(threshold, measured)
+        });
     let verdict = match passed {
         Some(true) => "passed".to_owned(),
         Some(false) => "failed".to_owned(),
@@ -151,6 +157,19 @@ pub fn evaluate(threshold: &Threshold, measured: &Measured<'_>) -> ThresholdResu
         text: format!("{measure}{shown}{condition}: {verdict}"),
         value,
         passed,
+    }
+}
+
+/// Whether a time that seems to be below its bound is only known to be at least what it is: so many
+/// operations were never answered that, ranked behind all answered ones, they reach the quantile. A
+/// target that refuses at once must not pass for a fast one.
+fn is_lower_bound_alone(threshold: &Threshold, measured: &Measured<'_>) -> bool {
+    let unanswered = measured.unanswered as f64 / measured.operations as f64;
+    let is_upper = matches!(threshold.comparison, Comparison::Less | Comparison::AtMost);
+    match threshold.measure {
+        Measure::Quantile(quantile) => is_upper && unanswered > 1.0 - quantile,
+        Measure::Mean | Measure::Max => is_upper && measured.unanswered == measured.operations,
+        Measure::ErrorRate | Measure::DroppedRate | Measure::Rate => false,
     }
 }
 
@@ -192,8 +211,29 @@ mod tests {
             failed: operations / 50,
             dropped: operations / 100,
             answered: operations - operations / 100,
+            unanswered: operations / 100,
             seconds: 10.0,
         }
+    }
+
+    #[test]
+    fn a_target_that_refuses_is_not_fast() {
+        let refused = |unanswered| Measured {
+            unanswered,
+            quantile_ns: &|_| 1e5,
+            mean_ns: 1e5,
+            ..measured(1_000)
+        };
+        let passed = |key: &str, unanswered| {
+            evaluate(&threshold(key, "< 200ms"), &refused(unanswered)).passed
+        };
+        assert_eq!(passed("p95", 50), Some(true), "95 % are known to be fast");
+        assert_eq!(passed("p95", 51), Some(false));
+        assert_eq!(passed("mean", 999), Some(true), "shown as a lower bound");
+        assert_eq!(passed("mean", 1_000), Some(false));
+        assert_eq!(passed("max", 1_000), Some(false));
+        let slow = evaluate(&threshold("p95", "> 50us"), &refused(1_000));
+        assert_eq!(slow.passed, Some(true), "at least so slow is slow enough");
     }
 
     #[test]

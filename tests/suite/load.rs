@@ -110,6 +110,28 @@ fn a_broken_threshold_is_exit_code_3_and_strangers_are_not_loaded() {
     assert_eq!(output.status.code(), Some(3), "{out}\n{err}");
     assert!(out.contains("rate"), "{out}");
 
+    // Nothing listens on the discard port: a target that refuses at once is not a fast one.
+    let wide = scenario(
+        dir.path(),
+        "wide",
+        &format!("{MIX}\n[thresholds]\n\"p95\" = \"< 10s\"\n"),
+    );
+    let mut command = driftline(&[
+        "load",
+        &wide,
+        "--target",
+        "http://127.0.0.1:9",
+        "--data",
+        "d",
+    ]);
+    let output = run(command.arg("--plain").current_dir(dir.path()));
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+
     // An address that is set aside for documentation; nothing is sent to it.
     let mut command = driftline(&["load", &path, "--target", "http://192.0.2.1", "--data", "d"]);
     let output = run(command.current_dir(dir.path()));

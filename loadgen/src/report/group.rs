@@ -102,6 +102,7 @@ impl Group {
             failed: self.failed,
             dropped: self.dropped,
             answered: self.in_time,
+            unanswered: self.operations - self.answered,
             seconds: seconds.unwrap_or(f64::NAN),
         };
         threshold::evaluate(threshold, &measured)

@@ -43,6 +43,7 @@ pub(super) fn judge(scenario: &Scenario, statistics: &Statistics, now_ns: u64) -
                 failed: measurement.failed(),
                 dropped: measurement.dropped(),
                 answered,
+                unanswered: measurement.operations() - measurement.answered(),
                 seconds: statistics.seconds(one.stage, now_ns).unwrap_or(f64::NAN),
             },
         );
