@@ -352,7 +352,7 @@ mod tests {
             [series.p5, series.median, series.p95, series.p99],
             [5.0, 50.0, 95.0, 99.0]
         );
-        assert!((series.mad - 25.0 * crate::stats::robust::MAD_TO_SIGMA).abs() < 1e-12);
+        assert!((series.mad - 25.0 * driftline_stats::robust::MAD_TO_SIGMA).abs() < 1e-12);
     }
 
     #[tokio::test]

@@ -64,5 +64,5 @@ fn numbers(lists: &ArrayRef, row: usize) -> Option<Vec<f64>> {
     }
     let values = lists.value(row);
     let values = values.as_primitive::<Float64Type>();
-    Some(crate::stats::finite(values.iter().flatten()))
+    Some(driftline_stats::finite(values.iter().flatten()))
 }

@@ -12,7 +12,6 @@ pub mod engine;
 mod functions;
 pub mod lake;
 pub mod rule;
-pub mod stats;
 #[cfg(test)]
 mod testing;
 

@@ -3,8 +3,8 @@
 use driftline_schemas::SampleBatch;
 
 use super::*;
-use crate::stats::benjamini_hochberg;
-use crate::stats::noise::Noise;
+use driftline_stats::benjamini_hochberg;
+use driftline_stats::noise::Noise;
 use crate::testing::{Row, S, T0, engine, lake, samples};
 
 const WRITE: &[(&str, &str)] = &[("system.device", "vda"), ("disk.io.direction", "write")];

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 };
 
 use super::{coerce_list, float_list, numbers};
-use crate::stats;
+use driftline_stats as stats;
 
 /// What to say about the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

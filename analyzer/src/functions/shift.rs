@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 };
 
 use super::{coerce_list, numbers};
-use crate::stats::{self, Shift};
+use driftline_stats::{self as stats, Shift};
 
 /// The confidence of the interval where none is given.
 const DEFAULT_CONFIDENCE: f64 = 0.99;

@@ -119,7 +119,7 @@ mod tests {
         close(normal_quantile(0.995), 2.575_829_303_548_900_4, 1e-14);
         close(
             normal_quantile(0.75),
-            1.0 / crate::stats::robust::MAD_TO_SIGMA,
+            1.0 / crate::robust::MAD_TO_SIGMA,
             1e-14,
         );
         close(normal_quantile(1e-12), -7.034_483_825_301_132, 1e-13);

@@ -184,7 +184,7 @@ fn from_key(key: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::noise::Noise;
+    use crate::noise::Noise;
 
     fn naive(a: &[f64], b: &[f64]) -> Vec<f64> {
         let mut all: Vec<f64> = a

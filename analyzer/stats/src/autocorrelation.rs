@@ -45,7 +45,7 @@ pub fn effective_size(n: usize, correlation: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::noise::Noise;
+    use crate::noise::Noise;
 
     #[test]
     fn finds_the_memory_of_a_long_series() {

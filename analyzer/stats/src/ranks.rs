@@ -144,7 +144,7 @@ fn null_counts(m: usize, n: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::noise::Noise;
+    use crate::noise::Noise;
 
     fn test(a: &[f64], b: &[f64]) -> MannWhitney {
         mann_whitney(a, b, a.len() as f64, b.len() as f64).expect("two samples")

@@ -21,7 +21,7 @@ pub fn mad(values: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::noise::Noise;
+    use crate::noise::Noise;
 
     #[test]
     fn known_values() {

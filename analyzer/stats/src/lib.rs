@@ -1,0 +1,29 @@
+//! Robust statistics as pure, deterministic functions over slices.
+//!
+//! Nothing here knows of tables or SQL: the analyzer exposes these to queries, and the sink keeps its
+//! rollups with them. Inputs are finite numbers; whoever gathers values leaves out NaN and infinities ([`finite`]). Equal input
+//! gives equal output bit for bit: every reduction runs in the order of the slice.
+
+pub mod autocorrelation;
+pub mod distribution;
+pub mod multiple;
+pub mod noise;
+pub mod quantile;
+pub mod ranks;
+pub mod robust;
+pub mod shift;
+
+pub use autocorrelation::{effective_size, lag1_of_ranks};
+pub use multiple::benjamini_hochberg;
+pub use quantile::{quantile, quantiles};
+pub use ranks::{MannWhitney, mann_whitney};
+pub use robust::{mad, median};
+pub use shift::{Shift, shift};
+
+/// The values that can be reasoned about: neither NaN nor infinite.
+pub fn finite(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    values
+        .into_iter()
+        .filter(|value| value.is_finite())
+        .collect()
+}
