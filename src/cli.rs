@@ -9,10 +9,12 @@ use driftline_collector::config::duration;
 use driftline_eventlog::kafka::{KafkaConfig, create_topics};
 use driftline_loadgen::service::ServiceArgs;
 
+use crate::compare::{self, CompareArgs};
 use crate::config::Config;
 use crate::exit::Outcome;
 use crate::import::{self, ImportArgs};
 use crate::load::{self, LoadCommand};
+use crate::mark::{self, MarkArgs};
 use crate::query::{Format, QueryArgs, SqlArgs};
 use crate::report::{self, ReportArgs};
 use crate::{analysis, demo, query, roles, up};
@@ -50,7 +52,7 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The whole product on this machine: a quiet window, a loaded one, and what moved between them
+    /// The whole product on this machine: a baseline run, a slowed one, and what moved between them
     #[command(after_help = "Example:\n  driftline demo --exit")]
     Demo {
         #[command(flatten)]
@@ -145,6 +147,25 @@ enum Command {
         common: Common,
         #[command(flatten)]
         report: ReportArgs,
+    },
+    /// Two load runs held against each other: what got slower, by how much, how sure; exit code 3
+    /// when the second is worse, 4 when that cannot be said
+    #[command(after_help = "Example:\n  driftline compare api-before api-after")]
+    Compare {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        compare: CompareArgs,
+    },
+    /// A mark in time, such as a deploy, that findings refer to
+    #[command(
+        after_help = "Examples:\n  driftline mark deploy version=1.4.2 service=checkout\n  driftline mark note -m \"moved to new racks\" --at 2026-01-31T12:00:00Z"
+    )]
+    Mark {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        mark: MarkArgs,
     },
     /// Bring results of k6, JMH or a CSV file into the same tables
     #[command(after_help = "Example:\n  driftline import k6 results.json")]
@@ -244,6 +265,8 @@ impl Cli {
             }
             Command::Load { common, load } => load::run(&common.settings()?, *load),
             Command::Report { common, report } => report::run(&common.settings()?, &report),
+            Command::Compare { common, compare } => compare::run(&common.settings()?, &compare),
+            Command::Mark { common, mark } => mark::run(&common.settings()?, &mark),
             Command::Import { common, import } => import::run(&common.settings()?, &import),
             Command::Target { service } => {
                 driftline_loadgen::service::run(service)?;

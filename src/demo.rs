@@ -1,29 +1,45 @@
-//! The whole product on this machine, as a story: a quiet window, a baseline, a window under real
-//! CPU and disk load, and what moved between them, from SQL over the Parquet just written.
+//! The whole product on this machine, as a story: this host collected every second, a bundled
+//! service under load, a baseline run, a run in which one endpoint is slower, and what moved between
+//! them, from SQL over the Parquet just written.
 
-mod load;
 mod report;
 
 use std::io::IsTerminal as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use driftline_analyzer::{At, CompareOptions, Window, baseline, compare};
-use indicatif::{ProgressBar, ProgressStyle};
+use driftline_analyzer::{
+    At, CompareOptions, RunCompareOptions, RunComparison, SeriesShift, Window, baseline, compare,
+    compare_runs,
+};
+use driftline_loadgen::Scenario;
+use driftline_loadgen::run::{LiveView, PlainView, RunOutcome, RunRequest, View};
+use driftline_loadgen::service::{Distribution, Service, ServiceConfig};
+use driftline_loadgen::target::Target;
+use driftline_sink::table::TableName;
 
-use self::load::Load;
 use crate::cli::{Settings, parse_time};
-use crate::exit::Outcome;
-use crate::query;
-use crate::roles;
+use crate::exit::{Outcome, UsageError};
 use crate::stopping::Stopping;
-use crate::up::Up;
+use crate::up::{Totals, Up};
+use crate::{facts, load, query, roles};
 
-/// Left out at both ends of a window: what starts and stops there belongs to neither.
-const MARGIN: Duration = Duration::from_secs(2);
-/// Below this a window holds too few seconds to judge.
+/// What is sent, in either run.
+const SCENARIO: &str = include_str!("../loadgen/scenarios/demo.toml");
+/// How long it lasts there.
+const SCENARIO_TIME: &str = "\"40s\"";
+/// The endpoint that is slower in the second run, and its path.
+const SLOWED: (&str, &str) = ("item", "/items/1");
+/// By how much.
+const SLOWDOWN: f64 = 1.3;
+/// How the service answers otherwise: a median of 20 ms, and one in a hundred above 32 ms.
+const LATENCY: &str = "lognormal:20ms:0.2";
+/// Left out at both ends of a window of the host's: what starts and stops there belongs to neither.
+const MARGIN_US: i64 = 2_000_000;
+/// Below this a run holds too few seconds to judge.
 const SHORTEST: Duration = Duration::from_secs(10);
 
 /// How the demo goes.
@@ -32,9 +48,23 @@ pub(crate) struct DemoArgs {
     /// Stop after the report instead of going on as `up` does
     #[arg(long)]
     exit: bool,
-    /// Length of each window, at least 10s
+    /// Length of each run, at least 10s
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "40s")]
     window: Duration,
+}
+
+/// A run that took place, and when.
+struct Taken {
+    outcome: RunOutcome,
+    window: Window,
+}
+
+/// What SQL says of both runs.
+struct Judged {
+    runs: RunComparison,
+    host: Vec<SeriesShift>,
+    baseline: baseline::Baseline,
+    version: Option<u64>,
 }
 
 /// `driftline demo`.
@@ -43,23 +73,38 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> anyhow::Result<Outcom
         args.window >= SHORTEST,
         "--window is shorter than {SHORTEST:?}: too little to judge"
     );
+    if settings.config.kafka.is_some() {
+        bail!(UsageError(
+            "the demo keeps everything on this machine; leave kafka.brokers out for it".to_owned()
+        ));
+    }
     let stopping = Stopping::on_signals()?;
     let data = settings.data.as_path();
     roles::prepare(data)?;
     println!("Driftline on this machine. Data: {}", data.display());
-    let Some((quiet, loaded, totals)) = measure(settings, args, &stopping)? else {
+    let Some((baseline, slowed, totals)) = measure(settings, args, &stopping)? else {
         eprintln!("stopped before there was anything to compare");
         return Ok(Outcome::TooLittleData);
     };
     println!(
-        "\nCollected {} samples in {} ticks ({} missed); committed {} rows to Parquet in {} commits.",
+        "\nCollected {} samples of this host in {} ticks ({} missed) and {} operations of two load \
+         runs ({} lost); committed {} rows to Parquet in {} commits.",
         totals.collected.samples,
         totals.collected.ticks,
         totals.collected.missed,
+        baseline.outcome.operations + slowed.outcome.operations,
+        baseline.outcome.lost + slowed.outcome.lost,
         totals.committed.rows,
         totals.committed.commits
     );
-    let outcome = judge(settings, data, quiet, loaded)?;
+    let judged = judge(settings, &baseline, &slowed)?;
+    let path = judged.baseline.save(data)?;
+    println!(
+        "Baseline of this host during the first run: {} series, in {}",
+        judged.baseline.series.len(),
+        path.display()
+    );
+    let outcome = report::print(&judged, data)?;
     if args.exit || outcome != Outcome::Ok {
         return Ok(outcome);
     }
@@ -67,87 +112,95 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> anyhow::Result<Outcom
     crate::up::run_with(&settings.config, data, stopping.again())
 }
 
-type Measured = (Window, Window, crate::up::Totals);
-
-/// The two windows, with everything committed; `None` when it was interrupted.
+/// Both runs, with everything committed; `None` when it was interrupted.
 fn measure(
     settings: &Settings,
     args: &DemoArgs,
     stopping: &Stopping,
-) -> anyhow::Result<Option<Measured>> {
+) -> anyhow::Result<Option<(Taken, Taken, Totals)>> {
     let up = Up::start(&settings.config, &settings.data, stopping.clone())?;
-    let windows = windows(&up, &settings.data, args.window);
+    let taken = runs(settings, args.window, stopping);
     let totals = up.stop()?;
-    Ok(windows?.map(|(quiet, loaded)| (quiet, loaded, totals)))
+    Ok(taken?.map(|(baseline, slowed)| (baseline, slowed, totals)))
 }
 
-fn windows(up: &Up, data: &Path, length: Duration) -> anyhow::Result<Option<(Window, Window)>> {
-    let title = "1/2 a quiet window: nothing but what runs here anyway";
-    let Some(quiet) = window(up, length, title) else {
+fn runs(
+    settings: &Settings,
+    length: Duration,
+    stopping: &Stopping,
+) -> anyhow::Result<Option<(Taken, Taken)>> {
+    let mut config = ServiceConfig {
+        slow_path: SLOWED.1.to_owned(),
+        ..ServiceConfig::default()
+    };
+    config.knobs.latency = LATENCY.parse::<Distribution>()?;
+    let service = Service::start(config).context("the bundled service cannot start")?;
+    let stop = load::follow(stopping)?;
+    let text = SCENARIO.replace(SCENARIO_TIME, &format!("\"{}ms\"", length.as_millis()));
+    let scenario = Scenario::parse(&text, Path::new(""))?;
+    println!("{}", scenario.describe().trim_end());
+    let target = Target::resolve(&service.url(), &[])?;
+    let request = RunRequest {
+        spool: load::recording(settings),
+        stop: stop.clone(),
+        ..RunRequest::new(Arc::new(scenario), Arc::new(target), &settings.data)
+    };
+    println!(
+        "\n1/2 a baseline run against a bundled service ({} s)",
+        length.as_secs()
+    );
+    let baseline = load_once(&request, "baseline")?;
+    if stop.is_requested() {
         return Ok(None);
-    };
-    let load = Load::start(&data.join("demo-load"))?;
-    let title = "2/2 a loaded window: every core busy, a file written and synced over and over";
-    let loaded = window(up, length, title);
-    load.stop()?;
-    Ok(loaded.map(|loaded| (quiet, loaded)))
+    }
+    println!(
+        "\n2/2 the same again, while {} takes {:.0} % longer ({} s)",
+        SLOWED.1,
+        (SLOWDOWN - 1.0) * 100.0,
+        length.as_secs()
+    );
+    service.control().set_slowdown(SLOWDOWN, Duration::ZERO);
+    let slowed = load_once(&request, "slowed")?;
+    service.stop()?;
+    Ok((!stop.is_requested()).then_some((baseline, slowed)))
 }
 
-/// Waits out one window, with a bar; `None` when a stop was requested.
-fn window(up: &Up, length: Duration, title: &str) -> Option<Window> {
-    let whole = MARGIN * 2 + length;
-    println!("{title} ({} s)", whole.as_secs());
-    let bar = if std::io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} s");
-        ProgressBar::new(whole.as_secs())
-            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-    } else {
-        ProgressBar::hidden()
+fn load_once(request: &RunRequest, what: &str) -> anyhow::Result<Taken> {
+    let begun_us = facts::now_us();
+    let request = RunRequest {
+        run: Some(format!("demo-{}-{what}", begun_us / 1_000_000)),
+        labels: vec![("demo".to_owned(), what.to_owned())],
+        ..request.clone()
     };
-    let begun_us = now_us();
-    for _ in 0..whole.as_secs() {
-        if up.wait(Duration::from_secs(1)) {
-            return None;
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    let margin = MARGIN.as_micros() as i64;
-    Some(Window {
-        from_us: begun_us + margin,
-        until_us: now_us() - margin,
+    let mut view: Box<dyn View> = if std::io::stderr().is_terminal() {
+        Box::new(LiveView::new()?)
+    } else {
+        Box::new(PlainView::new())
+    };
+    let outcome = driftline_loadgen::run::run(&request, view.as_mut())?;
+    drop(view);
+    Ok(Taken {
+        outcome,
+        window: Window {
+            from_us: begun_us + MARGIN_US,
+            until_us: facts::now_us() - MARGIN_US,
+        },
     })
 }
 
-fn judge(
-    settings: &Settings,
-    data: &Path,
-    quiet: Window,
-    loaded: Window,
-) -> anyhow::Result<Outcome> {
-    let runtime = query::runtime()?;
-    let (taken, shifts, version) = runtime.block_on(async {
+fn judge(settings: &Settings, baseline: &Taken, slowed: &Taken) -> anyhow::Result<Judged> {
+    query::runtime()?.block_on(async {
         let engine = query::open(settings, At::Latest, &[]).await?;
-        let name = format!("demo-{}", quiet.from_us / 1_000_000);
-        let taken = baseline::take(&engine, &name, quiet).await?;
-        let shifts = compare(&engine, quiet, loaded, &CompareOptions::default()).await?;
-        let version = engine
-            .lake()
-            .version(driftline_sink::table::TableName::Samples);
-        anyhow::Ok((taken, shifts, version))
-    })?;
-    let path = taken.save(data)?;
-    println!(
-        "Baseline of the quiet window: {} series, in {}",
-        taken.series.len(),
-        path.display()
-    );
-    Ok(report::print(&shifts, version, data))
-}
-
-fn now_us() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+        let (a, b) = (&baseline.outcome.run, &slowed.outcome.run);
+        let runs = compare_runs(&engine, a, b, &RunCompareOptions::default()).await?;
+        let (a, b) = (baseline.window, slowed.window);
+        let host = compare(&engine, a, b, &CompareOptions::default()).await?;
+        let baseline = baseline::take(&engine, &baseline.outcome.run, a).await?;
+        Ok(Judged {
+            runs,
+            host,
+            baseline,
+            version: engine.lake().version(TableName::Requests),
+        })
+    })
 }

@@ -104,7 +104,7 @@ fn read(path: &std::path::Path) -> anyhow::Result<driftline_loadgen::Scenario> {
 }
 
 /// The spool as configured; what is full refuses, so that no operation is forgotten to make room.
-fn recording(settings: &Settings) -> driftline_eventlog::spool::SpoolConfig {
+pub(crate) fn recording(settings: &Settings) -> driftline_eventlog::spool::SpoolConfig {
     driftline_eventlog::spool::SpoolConfig {
         on_full: spool().on_full,
         ..settings.config.spool.clone()
@@ -121,7 +121,7 @@ fn asked_wrongly(error: LoadError) -> anyhow::Error {
 }
 
 /// A stop for the generator that follows the one of this process.
-fn follow(stopping: &Stopping) -> anyhow::Result<Stop> {
+pub(crate) fn follow(stopping: &Stopping) -> anyhow::Result<Stop> {
     let stop = Stop::new();
     let (asked, told) = (stopping.collector.clone(), stop.clone());
     std::thread::Builder::new()

@@ -2,12 +2,15 @@
 
 mod analysis;
 mod cli;
+mod compare;
 mod config;
 mod demo;
 mod exit;
+mod facts;
 mod human;
 mod import;
 mod load;
+mod mark;
 mod query;
 mod report;
 mod roles;

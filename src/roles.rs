@@ -307,13 +307,17 @@ fn open_producer(
 
 /// The sink's own name in the log.
 fn sink_producer() -> anyhow::Result<ProducerId> {
-    let host: String = hostname()
+    Ok(ProducerId::new(&format!("sink-{}", host_in_names()))?)
+}
+
+/// This host's name as it may stand in a producer's.
+pub(crate) fn host_in_names() -> String {
+    hostname()
         .to_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(48)
-        .collect();
-    Ok(ProducerId::new(&format!("sink-{host}"))?)
+        .collect()
 }
 
 /// Waits for a role; a panic in it is an error here.

@@ -2,10 +2,14 @@
 //!
 //! The judgement stands in `queries/regressions/window_shift.sql`; here its rows get types.
 
+mod runs;
+
 use crate::columns::{Columns, optional};
 use crate::engine::{Engine, EngineError};
 use crate::rule::{built_in_named, timestamp};
 use datafusion::scalar::ScalarValue;
+
+pub use runs::{CompareRunsError, RunCompareOptions, RunComparison, RunShift, compare_runs};
 
 /// The query file.
 const RULE: &str = "window_shift";
@@ -95,6 +99,14 @@ impl Verdict {
         Self::TooLittleData,
     ];
 
+    fn parse(text: &str, rule: &str) -> Result<Self, EngineError> {
+        let found = Self::ALL.into_iter().find(|v| v.as_str() == text);
+        found.ok_or_else(|| EngineError::Column {
+            rule: rule.to_owned(),
+            column: "verdict".to_owned(),
+        })
+    }
+
     /// The words in SQL and on paper.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -169,13 +181,6 @@ fn read(columns: &Columns) -> Result<Vec<SeriesShift>, EngineError> {
     let (n_a, n_b) = (columns.integers("n_a")?, columns.integers("n_b")?);
     let verdicts = columns.texts("verdict")?;
     let row = |row: usize| {
-        let verdict = Verdict::ALL
-            .into_iter()
-            .find(|v| v.as_str() == verdicts.value(row));
-        let missing = || EngineError::Column {
-            rule: RULE.to_owned(),
-            column: "verdict".to_owned(),
-        };
         Ok(SeriesShift {
             component: component.value(row).to_owned(),
             host: host.value(row).to_owned(),
@@ -194,12 +199,14 @@ fn read(columns: &Columns) -> Result<Vec<SeriesShift>, EngineError> {
             n_a: n_a.value(row),
             n_b: n_b.value(row),
             effect_pct: optional(&effect_pct, row),
-            verdict: verdict.ok_or_else(missing)?,
+            verdict: Verdict::parse(verdicts.value(row), RULE)?,
             importance: importance.value(row),
         })
     };
     (0..columns.rows()).map(row).collect()
 }
 
+#[cfg(test)]
+mod run_tests;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,10 @@ mod testing;
 
 pub use analyze::{AnalysisRow, Usual, analyze};
 pub use baseline::{Baseline, BaselineError, SeriesBaseline};
-pub use compare::{CompareOptions, SeriesShift, Verdict, Window, compare};
+pub use compare::{
+    CompareOptions, CompareRunsError, RunCompareOptions, RunComparison, RunShift, SeriesShift,
+    Verdict, Window, compare, compare_runs,
+};
 pub use driftline_sink::table::At;
 pub use engine::{Engine, EngineConfig, EngineError, QueryOptions, Rows};
 pub use lake::{Lake, LakeError, LakeOptions, Tail};

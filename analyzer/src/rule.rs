@@ -246,7 +246,7 @@ impl FromStr for ParameterKind {
 
 /// The files that the binary carries.
 #[rustfmt::skip]
-const BUILT_IN: [(&str, &str); 17] = [
+const BUILT_IN: [(&str, &str); 18] = [
     ("views/counter_rates.sql", include_str!("../../queries/views/counter_rates.sql")),
     ("views/cpu_utilisation.sql", include_str!("../../queries/views/cpu_utilisation.sql")),
     ("views/derived_series.sql", include_str!("../../queries/views/derived_series.sql")),
@@ -263,6 +263,7 @@ const BUILT_IN: [(&str, &str); 17] = [
     ("views/runs.sql", include_str!("../../queries/views/runs.sql")),
     ("views/top_processes.sql", include_str!("../../queries/views/top_processes.sql")),
     ("baselines/host_window.sql", include_str!("../../queries/baselines/host_window.sql")),
+    ("regressions/run_shift.sql", include_str!("../../queries/regressions/run_shift.sql")),
     ("regressions/window_shift.sql", include_str!("../../queries/regressions/window_shift.sql")),
 ];
 

@@ -88,6 +88,8 @@ pub struct ServiceConfig {
     pub seed: u64,
     /// Behaviour that can be switched at run time.
     pub knobs: Knobs,
+    /// The path that a planted slowdown strikes, with those below it; `/` for all.
+    pub slow_path: String,
     /// Added to `GET /slow`.
     pub slow_latency: Duration,
     /// Requests served at a time; `usize::MAX` for no bound.
@@ -182,6 +184,7 @@ impl Default for ServiceConfig {
             threads: None,
             seed: 1,
             knobs: Knobs::default(),
+            slow_path: "/".to_owned(),
             slow_latency: Duration::from_millis(200),
             capacity: usize::MAX,
             queue: 10_000,

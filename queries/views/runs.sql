@@ -3,7 +3,8 @@
 -- reads: events
 -- why: Every load run, from the events that its beginning and its end left. A run whose end is
 --   missing is still under way, or its generator was killed: `ended` is then null, and its numbers
---   are not whole. `generator` and `recording` say whether its numbers can be believed.
+--   are not whole. `generator` and `recording` say whether its numbers can be believed, and
+--   `reasons`, a JSON list, why not.
 SELECT
     started.subject AS run,
     label(started.attributes, 'scenario') AS scenario,
@@ -18,6 +19,7 @@ SELECT
     label(finished.attributes, 'ended') AS ended,
     label(finished.attributes, 'generator') AS generator,
     label(finished.attributes, 'recording') AS recording,
+    label(finished.attributes, 'reasons') AS reasons,
     CAST(label(finished.attributes, 'operations') AS BIGINT) AS operations,
     CAST(label(finished.attributes, 'failed') AS BIGINT) AS failed,
     CAST(label(finished.attributes, 'dropped') AS BIGINT) AS dropped,

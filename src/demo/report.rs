@@ -1,56 +1,107 @@
-//! What moved, for a person.
+//! What the demo found, for a person.
 
 use std::path::Path;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use driftline_analyzer::{SeriesShift, Verdict};
+use driftline_analyzer::{RunShift, SeriesShift, Verdict};
 
+use super::{Judged, SLOWDOWN, SLOWED};
 use crate::exit::Outcome;
 use crate::human::human;
+use crate::{compare, report};
 
-/// Rows printed; the rest is counted and one query away.
-const MOST_ROWS: usize = 24;
+/// Rows of the host's table that are printed; the rest is counted and one query away.
+const MOST_ROWS: usize = 10;
 
-/// Prints the comparison; says whether there was enough data for one.
-pub(super) fn print(shifts: &[SeriesShift], version: Option<u64>, data: &Path) -> Outcome {
+/// Prints both comparisons; says whether the slower endpoint was found.
+pub(super) fn print(judged: &Judged, data: &Path) -> anyhow::Result<Outcome> {
+    let runs = &judged.runs;
+    report::print("")?;
+    report::print(&compare::to_text(runs))?;
+    let outcome = conclude(judged);
+    host(&judged.host);
+    let version = judged
+        .version
+        .map(|version| format!(" (requests at version {version})"))
+        .unwrap_or_default();
+    println!(
+        "\nShifts are Hodges-Lehmann estimates, p is corrected for the number of comparisons. The \
+         judgements are queries/regressions/run_shift.sql and window_shift.sql{version}.\nLook further:\n  \
+         driftline report {run} --data {data} --format html -o report.html\n  \
+         driftline compare {a} {run} --data {data}\n  \
+         driftline query --data {data} \"select * from run_timeline order by run, ts limit 5\"",
+        a = runs.run_a,
+        run = runs.run_b,
+        data = data.display()
+    );
+    Ok(outcome)
+}
+
+fn conclude(judged: &Judged) -> Outcome {
+    let runs = &judged.runs;
+    let (endpoint, path) = SLOWED;
+    let planted = (SLOWDOWN - 1.0) * 100.0;
+    if runs.verdict() == Verdict::TooLittleData {
+        eprintln!("these two runs cannot be judged; run the demo again on a quieter machine");
+        return Outcome::TooLittleData;
+    }
+    let moved =
+        |shift: &&RunShift| matches!(shift.verdict, Verdict::Regression | Verdict::Improvement);
+    let found = |shift: &&RunShift| shift.endpoint == endpoint && shift.metric == "p50";
+    let Some(shift) = runs.shifts.iter().filter(moved).find(found) else {
+        eprintln!(
+            "the slowdown of {path} by {planted:.0} % was not found: noise on this machine hides it"
+        );
+        return Outcome::Error;
+    };
+    println!(
+        "Found: {path} is slower by {:.1} % at its median (99 % interval {:.1} to {:.1} %); planted were {planted:.0} %.",
+        shift.effect_pct.unwrap_or_default(),
+        shift.effect_lo_pct.unwrap_or_default(),
+        shift.effect_hi_pct.unwrap_or_default(),
+    );
+    // The endpoints together hold the slower one.
+    let others: Vec<String> = runs
+        .shifts
+        .iter()
+        .filter(moved)
+        .filter(|shift| shift.endpoint != endpoint && !shift.endpoint.is_empty())
+        .map(|shift| format!("{} {}", shift.endpoint, shift.metric))
+        .collect();
+    match others.is_empty() {
+        true => println!("Nothing is said of any other endpoint."),
+        false => println!("Moved beside it: {}.", others.join(", ")),
+    }
+    Outcome::Ok
+}
+
+fn host(shifts: &[SeriesShift]) {
     let count = |verdict| {
         shifts
             .iter()
             .filter(|shift| shift.verdict == verdict)
             .count()
     };
-    let judged = shifts.len() - count(Verdict::TooLittleData);
-    if judged == 0 {
-        eprintln!("too little data: no series has enough samples in both windows");
-        return Outcome::TooLittleData;
-    }
     let moved: Vec<&SeriesShift> = shifts
         .iter()
         .filter(|shift| !matches!(shift.verdict, Verdict::NoChange | Verdict::TooLittleData))
         .collect();
     println!(
-        "\nLoaded against quiet: {judged} series judged, {} moved ({} worse, {} better, {} neither), {} did not.",
+        "\nThis host meanwhile: {} series judged, {} moved ({} worse, {} better, {} neither).",
+        shifts.len() - count(Verdict::TooLittleData),
         moved.len(),
         count(Verdict::Regression),
         count(Verdict::Improvement),
-        count(Verdict::Change),
-        count(Verdict::NoChange)
+        count(Verdict::Change)
     );
+    if moved.is_empty() {
+        return;
+    }
     println!("{}", to_table(&moved));
     if moved.len() > MOST_ROWS {
         println!("{} more moved.", moved.len() - MOST_ROWS);
     }
-    println!(
-        "Shifts are Hodges-Lehmann estimates with 99 % intervals, p is corrected for the number of \
-         series.\nThe judgement is queries/regressions/window_shift.sql over samples{}.\n\
-         Look further: driftline query --data {} \"select * from cpu_utilisation order by ts desc limit 5\"",
-        version
-            .map(|version| format!(" at version {version}"))
-            .unwrap_or_default(),
-        data.display()
-    );
-    Outcome::Ok
 }
 
 fn to_table(moved: &[&SeriesShift]) -> Table {
@@ -62,8 +113,8 @@ fn to_table(moved: &[&SeriesShift]) -> Table {
             "verdict",
             "metric",
             "labels",
-            "quiet",
-            "loaded",
+            "baseline",
+            "slowed",
             "shift",
             "99 % interval",
             "p",

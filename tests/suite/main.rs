@@ -5,11 +5,13 @@
 //! - [`recovery`]: processes killed at named steps and at random; every block exactly once
 //! - [`interop`]: other tools read the tables and agree row for row
 //! - [`load`]: load tests against the bundled target, and their reports
+//! - [`demo`]: the README's first command, and marks
 //! - [`deployment`]: what docker-compose.yml describes
 
 #[path = "../services/broker.rs"]
 mod broker;
 mod cli;
+mod demo;
 mod deployment;
 mod interop;
 mod ledger;

@@ -3,9 +3,9 @@
 use driftline_schemas::SampleBatch;
 
 use super::*;
+use crate::testing::{Row, S, T0, engine, lake, samples};
 use driftline_stats::benjamini_hochberg;
 use driftline_stats::noise::Noise;
-use crate::testing::{Row, S, T0, engine, lake, samples};
 
 const WRITE: &[(&str, &str)] = &[("system.device", "vda"), ("disk.io.direction", "write")];
 const BUSY: &[(&str, &str)] = &[("cpu.logical_number", "0"), ("cpu.mode", "user")];

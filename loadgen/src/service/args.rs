@@ -69,6 +69,9 @@ pub struct ServiceArgs {
     /// The planted slowdown adds this to the latency
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse_duration)]
     pub slow_add: Duration,
+    /// The planted slowdown strikes this path and those below it only
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub slow_path: String,
     /// When the whole service stalls, after the start: nothing is read or written, though the kernel
     /// still accepts connections
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "stall_for")]
@@ -115,6 +118,7 @@ impl From<ServiceArgs> for ServiceConfig {
                 slow_add: args.slow_add,
                 slow_after: args.slow_after,
             },
+            slow_path: args.slow_path,
             slow_latency: args.slow_latency,
             capacity: args.capacity.map_or(usize::MAX, NonZeroUsize::get),
             queue: args.queue,

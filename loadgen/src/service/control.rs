@@ -26,6 +26,15 @@ pub struct Knobs {
     pub slow_after: Duration,
 }
 
+/// What a request's fate depends on beside the knobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conditions {
+    /// Whether the planted slowdown strikes its path.
+    pub(crate) struck: bool,
+    /// Whether the service serves so many at a time only.
+    pub(crate) bounded: bool,
+}
+
 /// What one request meets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Fate {
@@ -65,9 +74,9 @@ impl Knobs {
         number: u64,
         elapsed: Duration,
         extra: Duration,
-        bounded: bool,
+        conditions: Conditions,
     ) -> Fate {
-        let slow = elapsed >= self.slow_after;
+        let slow = conditions.struck && elapsed >= self.slow_after;
         let (factor, add) = match slow {
             true => (self.slow_factor, self.slow_add),
             false => (1.0, Duration::ZERO),
@@ -77,7 +86,7 @@ impl Knobs {
         let service = self.service_time.draw(seed, number, Purpose::Service);
         let fails = self.error_rate > 0.0
             && uniform(seed, number, Purpose::Error as u64) <= self.error_rate;
-        match bounded && self.service_time.is_zero() {
+        match conditions.bounded && self.service_time.is_zero() {
             true => Fate {
                 fails,
                 service: latency,
@@ -180,6 +189,13 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn under(bounded: bool) -> Conditions {
+        Conditions {
+            struck: true,
+            bounded,
+        }
+    }
+
     fn knobs() -> Knobs {
         Knobs {
             latency: Distribution::Constant { seconds: 0.010 },
@@ -192,20 +208,34 @@ mod tests {
 
     #[test]
     fn the_slowdown_begins_at_its_time() {
-        let latency = |elapsed| knobs().fate(1, 1, elapsed, Duration::ZERO, false).latency;
+        let latency = |elapsed| {
+            knobs()
+                .fate(1, 1, elapsed, Duration::ZERO, under(false))
+                .latency
+        };
         assert_eq!(latency(999 * MS), 10 * MS);
         assert_eq!(latency(1_000 * MS), 25 * MS);
     }
 
     #[test]
+    fn the_slowdown_spares_other_paths() {
+        let spared = Conditions {
+            struck: false,
+            bounded: false,
+        };
+        let fate = knobs().fate(1, 1, 1_000 * MS, Duration::ZERO, spared);
+        assert_eq!(fate.latency, 10 * MS);
+    }
+
+    #[test]
     fn with_a_capacity_alone_the_latency_holds_the_slot() {
-        let fate = knobs().fate(1, 1, Duration::ZERO, MS, true);
+        let fate = knobs().fate(1, 1, Duration::ZERO, MS, under(true));
         assert_eq!((fate.service, fate.latency), (11 * MS, Duration::ZERO));
         let both = Knobs {
             service_time: Distribution::Constant { seconds: 0.002 },
             ..knobs()
         };
-        let fate = both.fate(1, 1, Duration::ZERO, Duration::ZERO, true);
+        let fate = both.fate(1, 1, Duration::ZERO, Duration::ZERO, under(true));
         assert_eq!((fate.service, fate.latency), (2 * MS, 10 * MS));
     }
 
@@ -215,7 +245,11 @@ mod tests {
             error_rate: 0.01,
             ..Knobs::default()
         };
-        let fails = |seed, number| knobs.fate(seed, number, MS, Duration::ZERO, false).fails;
+        let fails = |seed, number| {
+            knobs
+                .fate(seed, number, MS, Duration::ZERO, under(false))
+                .fails
+        };
         let failed = (0..100_000).filter(|number| fails(7, *number)).count();
         assert!((900..1_100).contains(&failed), "{failed}");
         assert!((0..1_000).all(|number| fails(7, number) == fails(7, number)));

@@ -300,7 +300,7 @@ impl<S: Stream> Http1<S> {
         let keep_alive = request.keep_alive;
         let mut fate = None;
         if let Answer::Reply(reply) = &answer {
-            fate = worker.fate(reply, arrival);
+            fate = worker.fate(request.target, reply, arrival);
             let long = matches!(reply.body, Body::Pattern(bytes) | Body::Chunked(bytes) if bytes > PATTERN.len());
             if fate.is_none() && !long {
                 row.status = reply.status;

@@ -103,7 +103,7 @@ async fn answer(
         // HTTP/2 has no such upgrade, so no request carries one.
         Answer::WebSocket { .. } => Reply::error(426, "this path speaks websocket over http/1.1\n"),
     };
-    if let Some(fate) = worker.fate(&reply, arrival)
+    if let Some(fate) = worker.fate(understood.target, &reply, arrival)
         && let Some(row) = &mut end.row
         && let Some(instead) = worker.undergo(fate, row).await?
     {

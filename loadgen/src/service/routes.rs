@@ -64,6 +64,13 @@ fn path_of(target: &str) -> &str {
     path.split('?').next().unwrap_or_default()
 }
 
+/// Whether a request is for this path or one below it.
+pub(super) fn is_below(target: &str, path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let rest = path_of(target).strip_prefix(path);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn get(worker: &Worker, request: &Request<'_>, first: &str, rest: Option<&str>) -> Option<Answer> {
     let catalogue = &worker.catalogue;
     let number = |most: usize| rest?.parse().ok().filter(|n: &usize| *n <= most);

@@ -21,12 +21,13 @@ use super::ServiceConfig;
 use super::answer::{Catalogue, Reply};
 use super::clerk::Clerk;
 use super::clock::ServiceClock;
-use super::control::{Control, Fate, Knobs};
+use super::control::{Conditions, Control, Fate, Knobs};
 use super::http1::{Ending, Http1};
 use super::http2;
 use super::log::{Log, LogRow};
 use super::meter::Meter;
 use super::rooms::{Directory, LocalRooms};
+use super::routes::is_below;
 use super::stream::Stream;
 use super::timer::Timer;
 use super::tls;
@@ -132,7 +133,7 @@ impl Worker {
     }
 
     /// What a request meets before it is answered by this reply; `None` when it is answered at once.
-    pub(crate) fn fate(&self, reply: &Reply, arrival: Instant) -> Option<Fate> {
+    pub(crate) fn fate(&self, target: &str, reply: &Reply, arrival: Instant) -> Option<Fate> {
         if !reply.gated {
             return None;
         }
@@ -150,8 +151,11 @@ impl Worker {
         }
         let number = shared.drawn.fetch_add(1, Ordering::Relaxed);
         let elapsed = Duration::from_nanos(shared.clock.ns_of(arrival));
-        let bounded = config.capacity < usize::MAX;
-        Some(knobs.fate(config.seed, number, elapsed, extra, bounded))
+        let conditions = Conditions {
+            struck: is_below(target, &config.slow_path),
+            bounded: config.capacity < usize::MAX,
+        };
+        Some(knobs.fate(config.seed, number, elapsed, extra, conditions))
     }
 
     /// Lets a fate happen to a request; the replies are what stands instead of its own.

@@ -52,6 +52,29 @@ fn latency_is_never_short() {
 }
 
 #[test]
+fn a_planted_slowdown_strikes_its_path_alone() {
+    let service = service(|config| {
+        config.slow_path = "/items/1".to_owned();
+        config.knobs.slow_add = 20 * MS;
+    });
+    let mut client = Client::new(&service);
+    for path in ["/items/1", "/items/1?q=2", "/items/10", "/items", "/"] {
+        assert_eq!(client.get(path).status, 200);
+    }
+    let log = log_of(&service, 5);
+    let slow = |row: &LogRow| row.path.starts_with("/items/1") && !row.path.ends_with('0');
+    for row in &log {
+        // Both times are cut to whole microseconds.
+        let took = row.end_us - row.arrival_us;
+        assert!(!slow(row) || took >= 20_000 - 1, "{row:?}");
+    }
+    let struck = log
+        .iter()
+        .filter(|row| row.end_us - row.arrival_us >= 20_000 - 1);
+    assert_eq!(struck.filter(|row| slow(row)).count(), 2, "{log:?}");
+}
+
+#[test]
 fn the_capacity_holds_and_the_queue_is_bounded() {
     let service = service(|config| {
         config.capacity = 3;

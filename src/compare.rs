@@ -1,0 +1,201 @@
+//! `compare`: two load runs held against each other, endpoint by endpoint.
+
+use clap::{Args, ValueEnum};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use driftline_analyzer::{At, RunCompareOptions, RunComparison, RunShift, Verdict, compare_runs};
+use serde_json::json;
+
+use crate::cli::Settings;
+use crate::exit::{Outcome, UsageError};
+use crate::human::human;
+use crate::{query, report};
+
+/// How a comparison is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompareFormat {
+    /// For people
+    Table,
+    /// One object
+    Json,
+}
+
+/// Which runs, and how strictly.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The run to compare with
+    #[arg(value_name = "RUN_A")]
+    a: String,
+    /// The run that is judged
+    #[arg(value_name = "RUN_B")]
+    b: String,
+    /// Changes below this part of run A's level, in percent, do not count
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = parse_percent)]
+    min_effect: f64,
+    /// Confidence of the intervals
+    #[arg(long, value_name = "SHARE", default_value_t = 0.99, value_parser = parse_confidence)]
+    confidence: f64,
+    /// How it is written
+    #[arg(long, value_enum, default_value = "table")]
+    format: CompareFormat,
+}
+
+/// `driftline compare`: exit code 3 when the second run is worse, 4 when that cannot be said.
+pub(crate) fn run(settings: &Settings, args: &CompareArgs) -> anyhow::Result<Outcome> {
+    for name in [&args.a, &args.b] {
+        report::check_name(name)?;
+    }
+    let options = RunCompareOptions {
+        confidence: Some(args.confidence),
+        min_effect_pct: Some(args.min_effect),
+    };
+    let comparison = query::runtime()?.block_on(async {
+        let engine = query::open(settings, At::Latest, &[]).await?;
+        compare_runs(&engine, &args.a, &args.b, &options)
+            .await
+            .map_err(|error| match error {
+                driftline_analyzer::CompareRunsError::Engine(error) => anyhow::Error::from(error),
+                asked => UsageError(asked.to_string()).into(),
+            })
+    })?;
+    match args.format {
+        CompareFormat::Table => report::print(&to_text(&comparison))?,
+        CompareFormat::Json => report::print(&to_json(&comparison).to_string())?,
+    }
+    Ok(match comparison.verdict() {
+        Verdict::Regression => Outcome::Failed,
+        Verdict::TooLittleData => Outcome::TooLittleData,
+        _ => Outcome::Ok,
+    })
+}
+
+/// The comparison for a person.
+pub(crate) fn to_text(comparison: &RunComparison) -> String {
+    let mut text = format!(
+        "{} against {}: {}\n",
+        comparison.run_b,
+        comparison.run_a,
+        comparison.verdict()
+    );
+    for note in &comparison.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header([
+            "endpoint",
+            "metric",
+            "A",
+            "B",
+            "shift",
+            "99 % interval",
+            "p",
+            "could see",
+            "verdict",
+        ]);
+    for shift in &comparison.shifts {
+        table.add_row(cells(shift));
+    }
+    for column in 2..8 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    text.push_str(&table.to_string());
+    text
+}
+
+fn cells(shift: &RunShift) -> [String; 9] {
+    let value = |value: Option<f64>| {
+        let Some(value) = value else {
+            return String::new();
+        };
+        match shift.unit.as_str() {
+            "ms" => human(value / 1e3, "s"),
+            unit => human(value, unit),
+        }
+    };
+    // Of shares, the difference itself says more than its ratio to almost nothing.
+    let share = shift.unit == "1";
+    let change = |part: Option<f64>, whole: Option<f64>| match (share, part) {
+        (false, Some(percent)) => format!("{percent:+.1} %"),
+        (true, _) => whole
+            .map(|v| format!("{:+.2} pt", v * 100.0))
+            .unwrap_or_default(),
+        _ => String::new(),
+    };
+    [
+        match shift.endpoint.as_str() {
+            "" => "(all)".to_owned(),
+            endpoint => endpoint.to_owned(),
+        },
+        shift.metric.clone(),
+        value(shift.median_a),
+        value(shift.median_b),
+        change(shift.effect_pct, shift.shift),
+        match shift.ci_lo {
+            Some(_) => format!(
+                "{} … {}",
+                change(shift.effect_lo_pct, shift.ci_lo),
+                change(shift.effect_hi_pct, shift.ci_hi)
+            ),
+            None => String::new(),
+        },
+        shift
+            .p_value
+            .map(|p| format!("{p:.0e}"))
+            .unwrap_or_default(),
+        shift
+            .detectable_pct
+            .filter(|detectable| *detectable > 0.0)
+            .map(|d| format!("≥ {d:.1} {}", if share { "pt" } else { "%" }))
+            .unwrap_or_default(),
+        shift.verdict.to_string(),
+    ]
+}
+
+fn to_json(comparison: &RunComparison) -> serde_json::Value {
+    let shift = |shift: &RunShift| {
+        json!({
+            "endpoint": shift.endpoint,
+            "metric": shift.metric,
+            "unit": shift.unit,
+            "a": shift.median_a,
+            "b": shift.median_b,
+            "shift": shift.shift,
+            "ci_lo": shift.ci_lo,
+            "ci_hi": shift.ci_hi,
+            "effect_pct": shift.effect_pct,
+            "effect_lo_pct": shift.effect_lo_pct,
+            "effect_hi_pct": shift.effect_hi_pct,
+            "p_value": shift.p_value,
+            "detectable_pct": shift.detectable_pct,
+            "slices_a": shift.n_a,
+            "slices_b": shift.n_b,
+            "verdict": shift.verdict.as_str(),
+        })
+    };
+    json!({
+        "run_a": comparison.run_a,
+        "run_b": comparison.run_b,
+        "verdict": comparison.verdict().as_str(),
+        "notes": comparison.notes,
+        "shifts": comparison.shifts.iter().map(shift).collect::<Vec<_>>(),
+    })
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let percent = text.trim_end_matches('%').trim().parse().ok();
+    percent
+        .filter(|percent: &f64| (0.0..=1000.0).contains(percent))
+        .ok_or_else(|| "expected a percentage of 0 or more, such as 2".to_owned())
+}
+
+fn parse_confidence(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    share
+        .filter(|share: &f64| (0.5..1.0).contains(share))
+        .ok_or_else(|| "expected a share from 0.5 to below 1, such as 0.99".to_owned())
+}
