@@ -11,6 +11,7 @@ use driftline_loadgen::service::ServiceArgs;
 
 use crate::compare::{self, CompareArgs};
 use crate::config::Config;
+use crate::detect::{self, DetectArgs};
 use crate::exit::Outcome;
 use crate::import::{self, ImportArgs};
 use crate::load::{self, LoadCommand};
@@ -157,6 +158,16 @@ enum Command {
         #[command(flatten)]
         compare: CompareArgs,
     },
+    /// Change points, anomalies and fleet-wide events, in CSV files or in the tables
+    #[command(
+        after_help = "Examples:\n  driftline detect --mode change-point --input history.csv --output found.csv\n  driftline detect --last 24h --metric system.cpu.utilization"
+    )]
+    Detect {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        detect: DetectArgs,
+    },
     /// A mark in time, such as a deploy, that findings refer to
     #[command(
         after_help = "Examples:\n  driftline mark deploy version=1.4.2 service=checkout\n  driftline mark note -m \"moved to new racks\" --at 2026-01-31T12:00:00Z"
@@ -266,6 +277,7 @@ impl Cli {
             Command::Load { common, load } => load::run(&common.settings()?, *load),
             Command::Report { common, report } => report::run(&common.settings()?, &report),
             Command::Compare { common, compare } => compare::run(&common.settings()?, &compare),
+            Command::Detect { common, detect } => detect::run(&common.settings()?, &detect),
             Command::Mark { common, mark } => mark::run(&common.settings()?, &mark),
             Command::Import { common, import } => import::run(&common.settings()?, &import),
             Command::Target { service } => {

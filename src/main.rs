@@ -5,6 +5,7 @@ mod cli;
 mod compare;
 mod config;
 mod demo;
+mod detect;
 mod exit;
 mod facts;
 mod human;

@@ -127,6 +127,16 @@ pub fn timestamp(us: i64) -> ScalarValue {
     ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into()))
 }
 
+/// A whole number as a parameter's value.
+pub fn integer(value: i64) -> ScalarValue {
+    ScalarValue::Int64(Some(value))
+}
+
+/// A text as a parameter's value.
+pub fn text(value: &str) -> ScalarValue {
+    ScalarValue::Utf8(Some(value.to_owned()))
+}
+
 impl Rule {
     /// A value for each of the parameters: those given, and the defaults of the others.
     pub fn bind(&self, given: &[Binding]) -> Result<Vec<Binding>, RuleError> {

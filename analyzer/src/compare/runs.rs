@@ -8,7 +8,7 @@ use datafusion::scalar::ScalarValue;
 use super::Verdict;
 use crate::columns::{Columns, optional};
 use crate::engine::{Engine, EngineError};
-use crate::rule::built_in_named;
+use crate::rule::{built_in_named, text};
 
 /// The query file.
 const RULE: &str = "run_shift";
@@ -128,7 +128,6 @@ pub async fn compare_runs(
     }
     let (notes, trusted) = notes(&known(engine, a).await?, &known(engine, b).await?);
     let rule = built_in_named(RULE).map_err(EngineError::from)?;
-    let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
     let mut given = vec![("run_a".to_owned(), text(a)), ("run_b".to_owned(), text(b))];
     let floats = [
         ("confidence", options.confidence),
@@ -166,7 +165,7 @@ async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRunsError> {
                CAST(operations AS DOUBLE) / nullif(date_part('epoch', finished - started), 0) AS rate \
                FROM runs WHERE run = $run";
     let options = crate::engine::QueryOptions {
-        parameters: vec![("run".to_owned(), ScalarValue::Utf8(Some(run.to_owned())))],
+        parameters: vec![("run".to_owned(), text(run))],
         timeout: None,
     };
     let rows = engine.collect(sql, &options).await?;
@@ -176,15 +175,15 @@ async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRunsError> {
             run: run.to_owned(),
         });
     }
-    let text = |name| Ok::<_, EngineError>(columns.texts(name)?.value(0).to_owned());
+    let word = |name| Ok::<_, EngineError>(columns.texts(name)?.value(0).to_owned());
     Ok(Known {
         run: run.to_owned(),
-        host: text("host")?,
-        scenario: text("scenario_hash")?,
-        ended: text("ended")?,
-        generator: text("generator")?,
-        recording: text("recording")?,
-        reasons: text("reasons")?,
+        host: word("host")?,
+        scenario: word("scenario_hash")?,
+        ended: word("ended")?,
+        generator: word("generator")?,
+        recording: word("recording")?,
+        reasons: word("reasons")?,
         rate: optional(&columns.floats("rate")?, 0),
     })
 }
@@ -203,7 +202,7 @@ fn notes(a: &Known, b: &Known) -> (Vec<String>, bool) {
                 "{} has no end: it is under way, or its generator was killed",
                 run.run
             ));
-        } else if run.generator != "ok" || run.recording != "ok" {
+        } else if !matches!(run.generator.as_str(), "ok" | "imported") || run.recording != "ok" {
             doubt(format!(
                 "the numbers of {} are not to be believed: {}",
                 run.run,
