@@ -8,7 +8,7 @@ use driftline_stats::changepoint::{Options, detect};
 use driftline_stats::noise::{Kind, Noise};
 use std::time::{Duration, Instant};
 
-const LEVELS: [f64; 8] = [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005];
+const LEVELS: [f64; 8] = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>());

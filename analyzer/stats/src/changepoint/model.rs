@@ -110,7 +110,7 @@ pub(super) fn index(cell: i32) -> usize {
 fn densities(histogram: &[f64], n: f64) -> [Vec<f64>; LEVELS] {
     let widest = (0.9 * super::grid::PER_SIGMA * n.powf(-0.2)).max(2.0);
     let mut best: Option<(f64, Vec<f64>)> = None;
-    for shrink in [1.0, 0.5, 0.25] {
+    for shrink in [2.0, 1.0, 0.5, 0.25] {
         let radius = radius(widest * shrink);
         let smooth = smoothed(histogram, radius, 3);
         let own = peak(radius);

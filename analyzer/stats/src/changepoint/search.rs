@@ -26,7 +26,7 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
     let mut search = Search {
         values,
         positions,
-        scan: Scan::new(),
+        scan: Scan::default(),
         min_side,
         threshold: threshold(max_p_value),
         scratch,
