@@ -5,12 +5,14 @@
 //! gives equal output bit for bit: every reduction runs in the order of the slice.
 
 pub mod autocorrelation;
+pub mod changepoint;
 pub mod distribution;
 pub mod multiple;
 pub mod noise;
 pub mod quantile;
 pub mod ranks;
 pub mod robust;
+pub mod seasonal;
 pub mod shift;
 
 pub use autocorrelation::{effective_size, lag1_of_ranks};

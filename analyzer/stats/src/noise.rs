@@ -1,5 +1,9 @@
 //! Seeded noise: for tests, and for measuring what a detector does when nothing changes.
 
+mod kinds;
+
+pub use kinds::Kind;
+
 /// SplitMix64, Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).
 #[derive(Debug, Clone)]
 pub struct Noise(u64);
@@ -32,6 +36,12 @@ impl Noise {
     /// `n` independent standard normal values.
     pub fn normals(&mut self, n: usize) -> Vec<f64> {
         (0..n).map(|_| self.normal()).collect()
+    }
+
+    /// Student's t with three degrees of freedom.
+    pub fn student3(&mut self) -> f64 {
+        let squares: f64 = self.normals(3).iter().map(|value| value * value).sum();
+        self.normal() / (squares / 3.0).sqrt()
     }
 
     /// A stationary AR(1) series of unit variance.

@@ -1,0 +1,119 @@
+//! The evidence for one step somewhere in a window: a likelihood ratio averaged over places and
+//! levels.
+//!
+//! With `M(part) = Σ w exp(log f(part - level) - log f(part))` over a grid of levels, the evidence
+//! for a split is `M(before) M(after) / M(all)`: two levels against one, neither of them known.
+//! The sum over pairs of levels is a product of sums, so that a window costs one pass.
+
+use super::grid::HALF;
+use super::model::{Model, index};
+
+/// Levels on each side of the centre.
+const SIZES: usize = 10;
+/// Levels, padded to whole vectors.
+const LANES: usize = 24;
+/// The furthest level, in cells.
+const LARGEST: f64 = 210.0;
+/// The nearest level, in standard errors of a mean of the window.
+const SMALLEST: f64 = 2.0;
+
+/// The best split of a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Split {
+    /// First sample of the right part, from the start of the window.
+    pub(super) at: usize,
+    /// Logarithm of the averaged likelihood ratio, tempered for memory.
+    pub(super) evidence: f64,
+}
+
+/// Scratch of scans.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    sums: Vec<[f32; LANES]>,
+}
+
+impl Scan {
+    /// Scans residuals (cells from one common level) for one step with at least this many samples
+    /// on each side.
+    pub(super) fn best(&mut self, model: &Model, cells: &[i32], min_side: usize) -> Option<Split> {
+        let n = cells.len();
+        if n < 2 * min_side {
+            return None;
+        }
+        self.fill(model, cells);
+        let total = self.sums[n];
+        let temper = (1.0 / model.inflation) as f32;
+        let one_level = log_mean(&total, temper);
+        let mut highest = f32::NEG_INFINITY;
+        let mut at = 0;
+        let mut sum = 0.0;
+        for split in min_side..=n - min_side {
+            let before = &self.sums[split];
+            let mut after = total;
+            for (after, before) in after.iter_mut().zip(before) {
+                *after -= before;
+            }
+            let ratio = log_mean(before, temper) + log_mean(&after, temper) - one_level;
+            if ratio > highest {
+                sum = sum * f64::from(highest - ratio).exp() + 1.0;
+                highest = ratio;
+                at = split;
+            } else {
+                sum += f64::from(ratio - highest).exp();
+            }
+        }
+        let count = (n - 2 * min_side + 1) as f64;
+        Some(Split {
+            at,
+            evidence: f64::from(highest) + (sum / count).ln(),
+        })
+    }
+
+    /// Prefix sums of the log-likelihood ratio of each level against the centre.
+    fn fill(&mut self, model: &Model, cells: &[i32]) {
+        self.sums.clear();
+        self.sums.reserve(cells.len() + 1);
+        let levels = levels(cells.len());
+        let mut row = [0.0_f64; LANES];
+        self.sums.push([0.0; LANES]);
+        let plain = model.table(0);
+        let tables: [&[f64]; LANES] = std::array::from_fn(|lane| model.table(levels[lane]));
+        for cell in cells {
+            let cell = (*cell).clamp(-HALF, HALF - 1);
+            let null = plain[index(cell)];
+            for lane in 0..2 * SIZES {
+                row[lane] += tables[lane][index(cell - levels[lane])] - null;
+            }
+            self.sums.push(row.map(|value| value as f32));
+        }
+    }
+}
+
+/// Levels in cells for a window of this length: both signs of a geometric sequence, then zeros.
+fn levels(n: usize) -> [i32; LANES] {
+    let smallest = (SMALLEST * super::grid::PER_SIGMA / (n as f64).sqrt()).clamp(1.0, 40.0);
+    let ratio = (LARGEST / smallest).powf(1.0 / (SIZES - 1) as f64);
+    let mut levels = [0; LANES];
+    let mut size = smallest;
+    for step in 0..SIZES {
+        // Between 1 and 210.
+        let cells = size.round() as i32;
+        levels[2 * step] = cells;
+        levels[2 * step + 1] = -cells;
+        size *= ratio;
+    }
+    levels
+}
+
+/// Logarithm of the mean over levels of the tempered likelihood ratios.
+fn log_mean(sums: &[f32; LANES], temper: f32) -> f32 {
+    let mut largest = 0.0_f32;
+    for value in &sums[..2 * SIZES + 1] {
+        largest = largest.max(*value);
+    }
+    let mut total = 0.0_f32;
+    for value in &sums[..2 * SIZES + 1] {
+        total += ((value - largest) * temper).exp();
+    }
+    largest * temper + (total / (2 * SIZES + 1) as f32).ln()
+}

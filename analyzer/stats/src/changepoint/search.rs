@@ -1,0 +1,157 @@
+//! The search for several steps: candidates, then merging and splitting until nothing changes.
+
+use super::calibration::{p_value, threshold};
+use super::candidates;
+use super::grid::Positions;
+use super::model::Model;
+use super::scan::{Scan, Split};
+
+/// Rounds of learning the noise anew; the search is steady after two or three.
+const MAX_ROUNDS: usize = 6;
+
+/// A step: the first sample of the new level, and the p-value of the split.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Step {
+    pub(super) at: usize,
+    pub(super) p_value: f64,
+}
+
+/// The steps of the residuals, in time order.
+pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<Step> {
+    let mut scratch = Vec::with_capacity(values.len());
+    let Some(positions) = Positions::new(values, values, &mut scratch) else {
+        return Vec::new();
+    };
+    let mut splits = candidates::split(&positions.cells, min_side);
+    let mut search = Search {
+        values,
+        positions,
+        scan: Scan::default(),
+        min_side,
+        threshold: threshold(max_p_value),
+        scratch,
+    };
+    let mut evidence = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        let before = splits.clone();
+        let Some(model) = search.learn(&splits) else {
+            break;
+        };
+        search.merge(&model, &mut splits);
+        search.divide(&model, &mut splits);
+        evidence = search.merge(&model, &mut splits);
+        if splits == before {
+            break;
+        }
+    }
+    splits
+        .into_iter()
+        .zip(evidence)
+        .map(|(at, evidence)| Step {
+            at,
+            p_value: p_value(evidence),
+        })
+        .collect()
+}
+
+#[derive(Debug)]
+struct Search<'a> {
+    values: &'a [f64],
+    positions: Positions,
+    scan: Scan,
+    min_side: usize,
+    threshold: f64,
+    scratch: Vec<f64>,
+}
+
+impl Search<'_> {
+    /// Learns the noise around the levels between these splits.
+    fn learn(&mut self, splits: &[usize]) -> Option<Model> {
+        if splits.is_empty() {
+            self.positions = Positions::new(self.values, self.values, &mut self.scratch)?;
+            return Some(Model::new(&self.positions.cells, 1));
+        }
+        let mut residuals = Vec::with_capacity(self.values.len());
+        for (from, to) in parts(splits, self.values.len()) {
+            let part = &self.values[from..to];
+            let level = crate::robust::median(part)?;
+            residuals.extend(part.iter().map(|value| value - level));
+        }
+        self.positions = Positions::new(self.values, &residuals, &mut self.scratch)?;
+        let mut cells = Vec::with_capacity(self.values.len());
+        for (from, to) in parts(splits, self.values.len()) {
+            let part = &self.positions.cells[from..to];
+            let level = median(part);
+            cells.extend(part.iter().map(|cell| cell - level));
+        }
+        Some(Model::new(&cells, splits.len() + 1))
+    }
+
+    /// The evidence for a split inside the samples from one to another.
+    fn within(&mut self, model: &Model, from: usize, to: usize) -> Option<Split> {
+        let level = median(&self.positions.cells[from..to]);
+        let cells: Vec<i32> = self.positions.cells[from..to]
+            .iter()
+            .map(|cell| cell - level)
+            .collect();
+        self.scan.best(model, &cells, self.min_side)
+    }
+
+    /// Removes the weakest split until each that is left has enough evidence, which is returned.
+    fn merge(&mut self, model: &Model, splits: &mut Vec<usize>) -> Vec<f64> {
+        loop {
+            let mut evidence = Vec::with_capacity(splits.len());
+            for place in 0..splits.len() {
+                let from = if place == 0 { 0 } else { splits[place - 1] };
+                let to = splits
+                    .get(place + 1)
+                    .copied()
+                    .unwrap_or(self.values.len());
+                let found = self.within(model, from, to);
+                evidence.push(found.map_or(f64::NEG_INFINITY, |split| split.evidence));
+                if let Some(found) = found
+                    && found.evidence >= self.threshold
+                {
+                    splits[place] = from + found.at;
+                }
+            }
+            let weakest = (0..evidence.len()).min_by(|a, b| evidence[*a].total_cmp(&evidence[*b]));
+            match weakest {
+                Some(place) if evidence[place] < self.threshold => {
+                    splits.remove(place);
+                }
+                _ => return evidence,
+            }
+        }
+    }
+
+    /// Splits parts as long as one holds a step with enough evidence.
+    fn divide(&mut self, model: &Model, splits: &mut Vec<usize>) {
+        let mut open: Vec<(usize, usize)> = parts(splits, self.values.len()).collect();
+        while let Some((from, to)) = open.pop() {
+            if let Some(found) = self.within(model, from, to)
+                && found.evidence >= self.threshold
+            {
+                let at = from + found.at;
+                splits.push(at);
+                open.push((from, at));
+                open.push((at, to));
+            }
+        }
+        splits.sort_unstable();
+    }
+}
+
+/// The parts between the splits.
+fn parts(splits: &[usize], n: usize) -> impl Iterator<Item = (usize, usize)> {
+    let from = std::iter::once(0).chain(splits.iter().copied());
+    let to = splits.iter().copied().chain(std::iter::once(n));
+    from.zip(to)
+}
+
+/// The upper median.
+fn median(cells: &[i32]) -> i32 {
+    let mut cells = cells.to_vec();
+    let middle = cells.len() / 2;
+    *cells.select_nth_unstable(middle).1
+}
