@@ -6,6 +6,7 @@
 
 pub mod autocorrelation;
 pub mod distribution;
+pub mod fleet;
 pub mod multiple;
 pub mod noise;
 pub mod quantile;
