@@ -1,10 +1,14 @@
 //! How much a mean of correlated samples scatters, and how often noise alone shows a step.
 
-use crate::autocorrelation::lag1_of_ranks;
 use crate::distribution::normal_quantile;
 
 /// Fewer effective samples than this leave nothing to estimate a variance from.
 const MIN_FREEDOM: f64 = 3.0;
+
+/// Memory beyond this cannot be told from a trend in some hundred samples.
+const MAX_MEMORY: f64 = 0.98;
+/// Rounds of the bias correction, which needs the ratio that it corrects.
+const ROUNDS: usize = 4;
 
 /// Noise around a piecewise constant level.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,12 +23,6 @@ pub(super) struct NoiseModel {
 impl NoiseModel {
     /// Estimated from residuals of which `levels` means were subtracted; `None` where too few are
     /// left or nothing varies.
-    ///
-    /// The long-run variance is the marginal one times `1 + 2 Σ ρ`: the larger of an AR(1) model's
-    /// `(1 + φ) / (1 - φ)` (Bayley and Hammersley, 1946), exact for short memories, and of the sum
-    /// of autocorrelations with Bartlett's weights (Newey and West, "A simple, positive
-    /// semi-definite … covariance matrix", 1987), which also sees a weak but long memory. Taking the
-    /// larger errs on the quiet side.
     pub(super) fn estimate(residuals: &[f64], levels: usize) -> Option<Self> {
         let n = residuals.len() as f64;
         let free = n - levels as f64;
@@ -32,8 +30,7 @@ impl NoiseModel {
             return None;
         }
         let square: f64 = residuals.iter().map(|r| r * r).sum();
-        let phi = lag1_of_ranks(residuals);
-        let ratio = ((1.0 + phi) / (1.0 - phi)).max(window_ratio(residuals, square));
+        let ratio = long_run_ratio(residuals, square, levels);
         let long_run = (square / free * ratio).sqrt();
         let freedom = (n / ratio - levels as f64).max(MIN_FREEDOM);
         (long_run > 0.0 && long_run.is_finite()).then_some(Self { long_run, freedom })
@@ -57,23 +54,57 @@ impl NoiseModel {
     }
 }
 
-/// `1 + 2 Σ w ρ` with Bartlett's weights over `4 (n / 100)^(1/3) + 4` lags; at least 1.
-fn window_ratio(residuals: &[f64], square: f64) -> f64 {
-    if square <= 0.0 {
+/// The long-run variance in units of the marginal one, `1 + 2 Σ ρ`, of residuals of which `levels`
+/// means were subtracted and whose squares sum to `square`; at least 1.
+///
+/// Two estimates, and the larger counts, because a long memory taken for a short one raises false
+/// alarms: Bartlett's weighted sum over some lags (Newey and West, "A simple, positive semi-definite
+/// … covariance matrix", 1987), and the sum `1 + 2 ρ₁ / (1 - φ)` of autocorrelations that decay by φ
+/// after the first lag, which is an AR(1) process with or without white noise on it; φ is the slope of
+/// the autocorrelations on their predecessors. Subtracting a mean lowers every autocorrelation by
+/// about the ratio over n (Marriott and Pope, "Bias in the estimation of autocorrelations", 1954), so
+/// it is added back, once per level, and the ratio is taken anew.
+fn long_run_ratio(residuals: &[f64], square: f64, levels: usize) -> f64 {
+    let n = residuals.len();
+    let lags = ((4.0 * (n as f64 / 100.0).cbrt()) as usize + 4).min(n / 4);
+    if square <= 0.0 || lags == 0 {
         return 1.0;
     }
-    let n = residuals.len();
-    let lags = ((4.0 * (n as f64 / 100.0).cbrt()) as usize + 4).min(n.saturating_sub(1));
+    let raw: Vec<f64> = (1..=lags)
+        .map(|lag| {
+            residuals[lag..]
+                .iter()
+                .zip(residuals)
+                .map(|(a, b)| a * b)
+                .sum::<f64>()
+                / square
+        })
+        .collect();
     let mut ratio = 1.0;
-    for lag in 1..=lags {
-        let covariance: f64 = residuals[lag..]
+    for _ in 0..ROUNDS {
+        let bias = levels as f64 * ratio / n as f64;
+        let corrected: Vec<f64> = raw.iter().map(|r| r + bias).collect();
+        let (mut product, mut squares) = (0.0, 0.0);
+        for pair in corrected.windows(2) {
+            product += pair[0] * pair[1];
+            squares += pair[0] * pair[0];
+        }
+        let phi = if squares > 0.0 {
+            (product / squares).clamp(0.0, MAX_MEMORY)
+        } else {
+            0.0
+        };
+        let decaying = 1.0 + 2.0 * corrected[0].max(0.0) / (1.0 - phi);
+        let weighted: f64 = corrected
             .iter()
-            .zip(residuals)
-            .map(|(a, b)| a * b)
+            .enumerate()
+            .map(|(k, r)| 2.0 * (1.0 - (k + 1) as f64 / (lags + 1) as f64) * r)
             .sum();
-        ratio += 2.0 * (1.0 - lag as f64 / (lags + 1) as f64) * covariance / square;
+        ratio = decaying
+            .max(1.0 + weighted)
+            .clamp(1.0, (n as f64 / MIN_FREEDOM).max(1.0));
     }
-    ratio.max(1.0)
+    ratio
 }
 
 /// Natural logarithm of the probability that the largest standardised CUSUM of `n` independent

@@ -83,9 +83,11 @@ pub(super) fn fleet(recipe: &Recipe, seed: u64) -> (Vec<FleetSeries>, Vec<Truth>
         }
     }
     // At most one event per service, so that the truth is never in doubt.
-    for k in 0..recipe.events {
-        let service = (k * 7 + below(&mut noise, 7)) % recipe.services.max(1);
-        let service = (service + truth.len()) % recipe.services.max(1);
+    let mut order: Vec<(u64, usize)> = (0..recipe.services)
+        .map(|s| (noise.next_u64(), s))
+        .collect();
+    order.sort_unstable();
+    for (_, service) in order.into_iter().take(recipe.events) {
         let host = below(&mut noise, recipe.hosts);
         let metric = METRICS[below(&mut noise, 2)];
         let kind = below(&mut noise, 3);
