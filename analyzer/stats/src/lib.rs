@@ -7,6 +7,7 @@
 pub mod autocorrelation;
 pub mod changepoint;
 pub mod distribution;
+pub mod fleet;
 pub mod multiple;
 pub mod noise;
 pub mod quantile;

@@ -1,0 +1,1 @@
+//! Alarms that belong together: clusters by time and labels.
