@@ -11,7 +11,9 @@ pub mod noise;
 pub mod quantile;
 pub mod ranks;
 pub mod robust;
+pub mod runs;
 pub mod shift;
+pub mod student;
 
 pub use autocorrelation::{effective_size, lag1_of_ranks};
 pub use multiple::benjamini_hochberg;
