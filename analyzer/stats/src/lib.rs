@@ -5,6 +5,8 @@
 //! gives equal output bit for bit: every reduction runs in the order of the slice.
 
 pub mod autocorrelation;
+pub mod bootstrap;
+pub mod cuped;
 pub mod distribution;
 pub mod multiple;
 pub mod noise;
