@@ -6,6 +6,8 @@
 
 pub mod autocorrelation;
 pub mod changepoint;
+pub mod bootstrap;
+pub mod cuped;
 pub mod distribution;
 pub mod fleet;
 pub mod multiple;
@@ -14,7 +16,9 @@ pub mod quantile;
 pub mod ranks;
 pub mod robust;
 pub mod seasonal;
+pub mod runs;
 pub mod shift;
+pub mod student;
 
 pub use autocorrelation::{effective_size, lag1_of_ranks};
 pub use multiple::benjamini_hochberg;
