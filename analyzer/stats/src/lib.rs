@@ -19,13 +19,18 @@ pub mod seasonal;
 pub mod runs;
 pub mod shift;
 pub mod student;
+pub mod rollup;
+pub mod shift;
+pub mod sketch;
 
 pub use autocorrelation::{effective_size, lag1_of_ranks};
 pub use multiple::benjamini_hochberg;
 pub use quantile::{quantile, quantiles};
 pub use ranks::{MannWhitney, mann_whitney};
 pub use robust::{mad, median};
+pub use rollup::{Moments, Rollup};
 pub use shift::{Shift, shift};
+pub use sketch::{Sketch, SketchError};
 
 /// The values that can be reasoned about: neither NaN nor infinite.
 pub fn finite(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
