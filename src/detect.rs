@@ -144,7 +144,9 @@ fn on_all_cores(series: &[SeriesInput], rows: fn(&SeriesInput) -> String) -> Str
         }
         for worker in workers {
             match worker.join() {
-                Ok(done) => done.into_iter().for_each(|(number, text)| texts[number] = text),
+                Ok(done) => done
+                    .into_iter()
+                    .for_each(|(number, text)| texts[number] = text),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
@@ -197,7 +199,7 @@ fn change_points(series: &SeriesInput) -> String {
 fn anomalies(series: &SeriesInput) -> String {
     let mut text = String::new();
     let options = anomaly::Options::default();
-    for anomaly in anomaly::detect(&series.timestamps, &series.values, &options) {
+    for anomaly in anomaly::detect(&series.timestamps, &series.values, options) {
         let direction = match anomaly.direction {
             anomaly::Direction::Up => "up",
             anomaly::Direction::Down => "down",
@@ -206,8 +208,8 @@ fn anomalies(series: &SeriesInput) -> String {
             text,
             "{},{},{},{:.3},{:.6},{direction}",
             quoted(&series.name),
-            anomaly.index,
-            series.timestamps[anomaly.index],
+            anomaly.index as usize,
+            series.timestamps[anomaly.index as usize],
             anomaly.score,
             anomaly.expected
         )

@@ -20,7 +20,9 @@ pub(super) fn detect(series: Vec<SeriesInput>, period: Option<u32>) -> String {
     let options = Options {
         period: match period {
             Some(samples) => Some(samples as usize),
-            None => usize::try_from(DAY_S / step).ok().filter(|samples| *samples > 1),
+            None => usize::try_from(DAY_S / step)
+                .ok()
+                .filter(|samples| *samples > 1),
         },
         threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         ..Options::default()
@@ -75,7 +77,11 @@ fn typical_step(series: &[SeriesInput]) -> Option<i64> {
         let pairs = series.timestamps.windows(2);
         pairs.map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
     };
-    let mut steps: Vec<i64> = series.iter().flat_map(distances).filter(|s| *s > 0).collect();
+    let mut steps: Vec<i64> = series
+        .iter()
+        .flat_map(distances)
+        .filter(|s| *s > 0)
+        .collect();
     let middle = steps.len() / 2;
     (!steps.is_empty()).then(|| *steps.select_nth_unstable(middle).1)
 }
@@ -116,7 +122,9 @@ fn labels(name: &str) -> Vec<Label> {
     if !head.is_empty() {
         found.push(("metric".to_owned(), head.to_owned()));
     }
-    let separator = ['|', ';', ',', '/'].into_iter().find(|s| inner.contains(*s));
+    let separator = ['|', ';', ',', '/']
+        .into_iter()
+        .find(|s| inner.contains(*s));
     let parts = inner.split(separator.unwrap_or('|')).map(str::trim);
     for (place, part) in parts.enumerate().filter(|(_, part)| !part.is_empty()) {
         found.push(match part.split_once('=') {
@@ -138,11 +146,17 @@ mod tests {
     fn labels_come_from_names() {
         let pairs = |name| {
             let labels = labels(name).into_iter();
-            labels.map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ")
+            labels
+                .map(|(k, v)| format!("{k}={v}"))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(pairs("svc1|h2|cpu"), "part1=svc1 part2=h2 part3=cpu");
         assert_eq!(pairs("service=a,host=b"), "service=a host=b");
-        assert_eq!(pairs("cpu{host=\"b\",core=\"0\"}"), "metric=cpu host=b core=0");
+        assert_eq!(
+            pairs("cpu{host=\"b\",core=\"0\"}"),
+            "metric=cpu host=b core=0"
+        );
         assert_eq!(pairs("a/b"), "part1=a part2=b");
     }
 

@@ -299,8 +299,13 @@ mod tests {
             "FILE, line 3, column value: \"x\" is no number"
         );
         assert!(wrong("series,timestamp,value\na,y,2\n").contains("line 2, column timestamp"));
-        assert!(wrong("series,timestamp,value\na,2,2\na,1,2\n").contains("line 3, column timestamp"));
-        assert!(wrong("series,timestamp,value\na,1,2\nb,1,2\na,2,2\n").contains("line 4, column series"));
+        assert!(
+            wrong("series,timestamp,value\na,2,2\na,1,2\n").contains("line 3, column timestamp")
+        );
+        assert!(
+            wrong("series,timestamp,value\na,1,2\nb,1,2\na,2,2\n")
+                .contains("line 4, column series")
+        );
         assert!(wrong("series,timestamp,value\na,1\n").contains("column value: it is missing"));
     }
 

@@ -42,7 +42,9 @@ pub(super) fn read(
     let mut all: Vec<SeriesInput> = Vec::new();
     for batch in &rows.batches {
         let column = |name: &str, wanted: &DataType| {
-            let column = batch.column_by_name(name).context("the query has this column")?;
+            let column = batch
+                .column_by_name(name)
+                .context("the query has this column")?;
             anyhow::Ok(cast(column, wanted)?)
         };
         let texts = [

@@ -23,20 +23,37 @@ fn main() {
         for _ in 0..runs {
             let series = kind.series(&mut noise, &vec![1.0; kind.usual_length()]);
             let start = Instant::now();
-            let found = detect(&series, &Options { max_p_value: LEVELS[0], ..Options::default() });
+            let found = detect(
+                &series,
+                &Options {
+                    max_p_value: LEVELS[0],
+                    ..Options::default()
+                },
+            );
             spent += start.elapsed();
             for (count, level) in counts.iter_mut().zip(LEVELS) {
-                *count += found.iter().filter(|change| change.p_value <= level).count();
+                *count += found
+                    .iter()
+                    .filter(|change| change.p_value <= level)
+                    .count();
             }
         }
         for (sum, count) in all.iter_mut().zip(counts) {
             *sum += count;
         }
         let rate = |count: usize| format!("{:6.1}", 1e3 * count as f64 / runs as f64);
-        println!("{kind:?}: {} {:.0}", counts.map(rate).join(" "), spent.as_secs_f64() * 1e6 / runs as f64);
+        println!(
+            "{kind:?}: {} {:.0}",
+            counts.map(rate).join(" "),
+            spent.as_secs_f64() * 1e6 / runs as f64
+        );
     }
     let total = runs as f64 * Kind::ALL.len() as f64;
-    println!("all: {}", all.map(|count| format!("{:6.1}", 1e3 * count as f64 / total)).join(" "));
+    println!(
+        "all: {}",
+        all.map(|count| format!("{:6.1}", 1e3 * count as f64 / total))
+            .join(" ")
+    );
     println!("found at the default, 10 | 30 | 100 samples after a step of 1 / 2 / 5 / 10 %");
     let mut sums = [[0.0; 4]; 3];
     for kind in Kind::ALL {
@@ -60,7 +77,9 @@ fn power(kind: Kind, after: usize, step: f64, seed: u64, runs: u64) -> f64 {
     let mut hits = 0;
     for run in 0..runs {
         let factor = if run % 2 == 0 { 1.0 + step } else { 1.0 - step };
-        let factors: Vec<f64> = (0..at + after).map(|i| if i < at { 1.0 } else { factor }).collect();
+        let factors: Vec<f64> = (0..at + after)
+            .map(|i| if i < at { 1.0 } else { factor })
+            .collect();
         let found = detect(&kind.series(&mut noise, &factors), &Options::default());
         let hit = |index: usize| index + 5 >= at && index <= at + 9;
         hits += u64::from(found.iter().any(|change| hit(change.index)));

@@ -79,4 +79,3 @@ pub fn detect(values: &[f64], options: &Options) -> Vec<ChangePoint> {
         })
         .collect()
 }
-

@@ -1,12 +1,14 @@
 //! Robust statistics as pure, deterministic functions over slices.
 //!
 //! Nothing here knows of tables or SQL: the analyzer exposes these to queries, and the sink keeps its
-//! rollups with them. Inputs are finite numbers; whoever gathers values leaves out NaN and infinities ([`finite`]). Equal input
-//! gives equal output bit for bit: every reduction runs in the order of the slice.
+//! rollups with them. Inputs are finite numbers; whoever gathers values leaves out NaN and infinities
+//! ([`finite`]). Equal input gives equal output bit for bit: every reduction runs in the order of the
+//! slice.
 
+pub mod anomaly;
 pub mod autocorrelation;
-pub mod changepoint;
 pub mod bootstrap;
+pub mod changepoint;
 pub mod cuped;
 pub mod distribution;
 pub mod fleet;
@@ -15,13 +17,12 @@ pub mod noise;
 pub mod quantile;
 pub mod ranks;
 pub mod robust;
-pub mod seasonal;
-pub mod runs;
-pub mod shift;
-pub mod student;
 pub mod rollup;
+pub mod runs;
+pub mod seasonal;
 pub mod shift;
 pub mod sketch;
+pub mod student;
 
 pub use autocorrelation::{effective_size, lag1_of_ranks};
 pub use multiple::benjamini_hochberg;

@@ -55,11 +55,7 @@ pub(super) fn split(cells: &[i32], min_side: usize) -> Vec<usize> {
 }
 
 /// The greedy choice: the strongest first, then those whose interval holds no chosen one.
-fn chosen(
-    mut found: Vec<(f64, usize, usize, usize)>,
-    sums: &[f64],
-    penalty: f64,
-) -> Vec<usize> {
+fn chosen(mut found: Vec<(f64, usize, usize, usize)>, sums: &[f64], penalty: f64) -> Vec<usize> {
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut splits: Vec<usize> = Vec::new();
     for (_, at, from, to) in found {

@@ -132,8 +132,7 @@ fn densities(histogram: &[f64], n: f64) -> [Vec<f64>; LEVELS] {
         .iter()
         .zip(&wide)
         .map(|(narrow, wide)| {
-            (1.0 - BACKGROUND) * narrow / n
-                + BACKGROUND * (0.8 * wide / n + 0.2 / CELLS as f64)
+            (1.0 - BACKGROUND) * narrow / n + BACKGROUND * (0.8 * wide / n + 0.2 / CELLS as f64)
         })
         .collect();
     let logarithms = |values: &[f64]| values.iter().map(|value| value.ln()).collect::<Vec<f64>>();

@@ -103,10 +103,7 @@ impl Search<'_> {
             let mut evidence = Vec::with_capacity(splits.len());
             for place in 0..splits.len() {
                 let from = if place == 0 { 0 } else { splits[place - 1] };
-                let to = splits
-                    .get(place + 1)
-                    .copied()
-                    .unwrap_or(self.values.len());
+                let to = splits.get(place + 1).copied().unwrap_or(self.values.len());
                 let found = self.within(model, from, to);
                 evidence.push(found.map_or(f64::NEG_INFINITY, |split| split.evidence));
                 if let Some(found) = found

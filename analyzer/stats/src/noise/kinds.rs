@@ -77,7 +77,9 @@ impl Kind {
             Self::Gaussian | Self::Quantised => around(noise.normals(n), 0.01),
             Self::Lognormal => noise.normals(n).iter().map(|v| (0.03 * v).exp()).collect(),
             Self::HeavyTailed => {
-                let values = (0..n).map(|_| noise.student3().clamp(-60.0, 60.0)).collect();
+                let values = (0..n)
+                    .map(|_| noise.student3().clamp(-60.0, 60.0))
+                    .collect();
                 around(values, 0.01)
             }
             Self::Autoregressive => around(noise.ar1(n, 0.6), 0.02),
@@ -93,7 +95,12 @@ impl Kind {
                 .map(|_| {
                     let value = 1.0 + 0.01 * noise.normal();
                     let high = noise.uniform() < 0.02;
-                    value * if high { 1.3 + 1.7 * noise.uniform() } else { 1.0 }
+                    value
+                        * if high {
+                            1.3 + 1.7 * noise.uniform()
+                        } else {
+                            1.0
+                        }
                 })
                 .collect(),
             Self::Daily => daily(noise, n),
