@@ -16,6 +16,7 @@ use crate::exit::Outcome;
 use crate::import::{self, ImportArgs};
 use crate::load::{self, LoadCommand};
 use crate::mark::{self, MarkArgs};
+use crate::nightly::{self, FindingsCommand, NightlyArgs};
 use crate::query::{Format, QueryArgs, SqlArgs};
 use crate::report::{self, ReportArgs};
 use crate::{analysis, demo, query, roles, up};
@@ -168,6 +169,27 @@ enum Command {
         #[command(flatten)]
         detect: DetectArgs,
     },
+    /// The analysis of a day: what changed on it and lasted; exit code 3 when something got worse, 4
+    /// when there is too little data
+    #[command(
+        after_help = "Examples:\n  driftline nightly\n  driftline nightly --date 2026-01-31 --format markdown -o report.md"
+    )]
+    Nightly {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        nightly: NightlyArgs,
+    },
+    /// What was found, and what has become of it
+    #[command(
+        after_help = "Examples:\n  driftline findings\n  driftline findings show change-0123456789abcdef\n  driftline findings resolve change-0123456789abcdef --as accepted"
+    )]
+    Findings {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        findings: FindingsCommand,
+    },
     /// A mark in time, such as a deploy, that findings refer to
     #[command(
         after_help = "Examples:\n  driftline mark deploy version=1.4.2 service=checkout\n  driftline mark note -m \"moved to new racks\" --at 2026-01-31T12:00:00Z"
@@ -278,6 +300,10 @@ impl Cli {
             Command::Report { common, report } => report::run(&common.settings()?, &report),
             Command::Compare { common, compare } => compare::run(&common.settings()?, &compare),
             Command::Detect { common, detect } => detect::run(&common.settings()?, &detect),
+            Command::Nightly { common, nightly } => nightly::run(&common.settings()?, &nightly),
+            Command::Findings { common, findings } => {
+                nightly::findings(&common.settings()?, &findings)
+            }
             Command::Mark { common, mark } => mark::run(&common.settings()?, &mark),
             Command::Import { common, import } => import::run(&common.settings()?, &import),
             Command::Target { service } => {

@@ -12,6 +12,7 @@ mod human;
 mod import;
 mod load;
 mod mark;
+mod nightly;
 mod query;
 mod report;
 mod roles;

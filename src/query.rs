@@ -238,7 +238,7 @@ fn parse_tables(texts: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     texts.iter().map(parse).collect()
 }
 
-fn print(rows: &Rows, format: Format) -> anyhow::Result<()> {
+pub(crate) fn print(rows: &Rows, format: Format) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match write_rows(&mut out, rows, format).and_then(|()| Ok(out.flush()?)) {
         // Whoever reads has seen enough, as `head` does.

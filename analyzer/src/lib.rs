@@ -9,8 +9,10 @@ pub mod baseline;
 mod columns;
 pub mod compare;
 pub mod engine;
+pub mod findings;
 mod functions;
 pub mod lake;
+pub mod nightly;
 pub mod rule;
 #[cfg(test)]
 mod testing;
@@ -24,3 +26,4 @@ pub use compare::{
 pub use driftline_sink::table::At;
 pub use engine::{Engine, EngineConfig, EngineError, QueryOptions, Rows};
 pub use lake::{Lake, LakeError, LakeOptions, Tail};
+pub use nightly::{Finding, Nightly, NightlyOptions, Severity};

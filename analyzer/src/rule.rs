@@ -256,13 +256,14 @@ impl FromStr for ParameterKind {
 
 /// The files that the binary carries.
 #[rustfmt::skip]
-const BUILT_IN: [(&str, &str); 18] = [
+const BUILT_IN: [(&str, &str); 20] = [
     ("views/counter_rates.sql", include_str!("../../queries/views/counter_rates.sql")),
     ("views/cpu_utilisation.sql", include_str!("../../queries/views/cpu_utilisation.sql")),
     ("views/derived_series.sql", include_str!("../../queries/views/derived_series.sql")),
     ("views/disk_latency.sql", include_str!("../../queries/views/disk_latency.sql")),
     ("views/disk_throughput.sql", include_str!("../../queries/views/disk_throughput.sql")),
     ("views/disk_utilisation.sql", include_str!("../../queries/views/disk_utilisation.sql")),
+    ("views/findings.sql", include_str!("../../queries/views/findings.sql")),
     ("views/gaps.sql", include_str!("../../queries/views/gaps.sql")),
     ("views/memory_available.sql", include_str!("../../queries/views/memory_available.sql")),
     ("views/network_throughput.sql", include_str!("../../queries/views/network_throughput.sql")),
@@ -273,6 +274,7 @@ const BUILT_IN: [(&str, &str); 18] = [
     ("views/runs.sql", include_str!("../../queries/views/runs.sql")),
     ("views/top_processes.sql", include_str!("../../queries/views/top_processes.sql")),
     ("baselines/host_window.sql", include_str!("../../queries/baselines/host_window.sql")),
+    ("baselines/series_points.sql", include_str!("../../queries/baselines/series_points.sql")),
     ("regressions/run_shift.sql", include_str!("../../queries/regressions/run_shift.sql")),
     ("regressions/window_shift.sql", include_str!("../../queries/regressions/window_shift.sql")),
 ];

@@ -65,13 +65,27 @@ pub enum EventName {
     WorkerLost,
     /// A load run ended, with its own account of how truthful it is.
     RunFinished,
+    /// Something changed, and it is worth a person's attention.
+    FindingOpened,
+    /// A finding was analysed again, with another result.
+    FindingUpdated,
+    /// A finding was analysed again, and is none any more.
+    FindingSuperseded,
+    /// Somebody has seen a finding.
+    FindingAcknowledged,
+    /// A finding is fixed, or accepted as the new level.
+    FindingResolved,
+    /// A finding that was resolved is open again.
+    FindingReopened,
+    /// A day was analysed.
+    DayAnalysed,
     /// A name of a newer version.
     Other(String),
 }
 
 impl EventName {
     /// Every known name.
-    pub const KNOWN: [Self; 19] = [
+    pub const KNOWN: [Self; 26] = [
         Self::CollectorStarted,
         Self::CollectorStopped,
         Self::Gap,
@@ -91,6 +105,13 @@ impl EventName {
         Self::RunStarted,
         Self::WorkerLost,
         Self::RunFinished,
+        Self::FindingOpened,
+        Self::FindingUpdated,
+        Self::FindingSuperseded,
+        Self::FindingAcknowledged,
+        Self::FindingResolved,
+        Self::FindingReopened,
+        Self::DayAnalysed,
     ];
 
     /// The name in tables and on the wire.
@@ -115,6 +136,13 @@ impl EventName {
             Self::RunStarted => "RunStarted",
             Self::WorkerLost => "WorkerLost",
             Self::RunFinished => "RunFinished",
+            Self::FindingOpened => "FindingOpened",
+            Self::FindingUpdated => "FindingUpdated",
+            Self::FindingSuperseded => "FindingSuperseded",
+            Self::FindingAcknowledged => "FindingAcknowledged",
+            Self::FindingResolved => "FindingResolved",
+            Self::FindingReopened => "FindingReopened",
+            Self::DayAnalysed => "DayAnalysed",
             Self::Other(name) => name,
         }
     }

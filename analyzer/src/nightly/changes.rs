@@ -1,0 +1,320 @@
+//! Lasting changes of series that began on the day, and which of them belong together.
+
+use std::num::NonZeroUsize;
+use std::thread;
+
+use driftline_stats::changepoint::{self, ChangePoint, Direction};
+use driftline_stats::{benjamini_hochberg, median};
+
+use super::points::PointSeries;
+use super::{Evidence, Finding, NightlyOptions, Severity, id};
+
+/// Fewer points on either side of a change are too little to call it lasting.
+const MIN_SIDE: usize = 6;
+/// Changes this many steps apart may have begun at the same time.
+const SAME_TIME_STEPS: i64 = 3;
+/// For ratios, a change of a point of percent is the least that counts: from 0.1 % to 0.4 % is no
+/// event, however many times more it is.
+const MIN_RATIO: f64 = 0.01;
+
+/// What the series of a day came to.
+pub(super) struct Changed {
+    pub(super) judged: usize,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// A change of a series on the day.
+struct Alarm<'s> {
+    series: &'s PointSeries,
+    at_s: i64,
+    change: ChangePoint,
+    before: Option<f64>,
+    after: Option<f64>,
+    q_value: f64,
+    severity: Severity,
+}
+
+/// Looks for changes in each series, keeps those of the day that are sure and large enough among
+/// all, and groups them.
+pub(super) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions) -> Changed {
+    let enough = |series: &&PointSeries| series.values.len() >= 2 * MIN_SIDE;
+    let judged: Vec<&PointSeries> = series.iter().filter(enough).collect();
+    let found = on_all_cores(&judged);
+    // Every series is one test, whether it raised an alarm or not.
+    let p_values: Vec<f64> = found
+        .iter()
+        .map(|changes| changes.iter().map(|c| c.p_value).fold(1.0, f64::min))
+        .collect();
+    let q_values = benjamini_hochberg(&p_values);
+    let mut alarms = Vec::new();
+    for ((series, changes), q_value) in judged.iter().zip(found).zip(q_values) {
+        if q_value > options.false_discovery_rate {
+            continue;
+        }
+        for (number, change) in changes.iter().enumerate() {
+            alarms.extend(alarm(series, &changes, number, *change, q_value, options));
+        }
+    }
+    Changed {
+        judged: judged.len(),
+        findings: group(alarms, step_s),
+    }
+}
+
+/// The changes of each series, in the order of the series.
+fn on_all_cores(series: &[&PointSeries]) -> Vec<Vec<ChangePoint>> {
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let size = series.len().div_ceil(threads).max(1);
+    let options = changepoint::Options::default();
+    thread::scope(|scope| {
+        let detect = |part: &[&PointSeries]| -> Vec<Vec<ChangePoint>> {
+            let changes = part
+                .iter()
+                .map(|s| changepoint::detect(&s.values, &options));
+            changes.collect()
+        };
+        let workers: Vec<_> = series
+            .chunks(size)
+            .map(|part| scope.spawn(move || detect(part)))
+            .collect();
+        let results = workers.into_iter().map(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        results.flatten().collect()
+    })
+}
+
+/// A change as an alarm, when it began on the day and even the near end of its interval is large
+/// enough.
+fn alarm<'s>(
+    series: &'s PointSeries,
+    changes: &[ChangePoint],
+    number: usize,
+    change: ChangePoint,
+    q_value: f64,
+    options: &NightlyOptions,
+) -> Option<Alarm<'s>> {
+    let at_s = *series.at_s.get(change.index)?;
+    let at_us = at_s * 1_000_000;
+    if at_us < options.day.from_us || at_us >= options.day.until_us {
+        return None;
+    }
+    let from = number
+        .checked_sub(1)
+        .map_or(0, |before| changes[before].index);
+    let until = changes
+        .get(number + 1)
+        .map_or(series.values.len(), |next| next.index);
+    if change.index - from < MIN_SIDE || until - change.index < MIN_SIDE {
+        return None;
+    }
+    let (lo, hi) = change.interval?;
+    let near = if change.effect > 0.0 { lo } else { -hi };
+    let near = if change.relative.is_some() {
+        near
+    } else {
+        f64::INFINITY
+    };
+    if near < options.min_effect_pct / 100.0 {
+        return None;
+    }
+    if series.unit == "1" && change.effect.abs() < MIN_RATIO {
+        return None;
+    }
+    Some(Alarm {
+        before: median(&series.values[from..change.index]),
+        after: median(&series.values[change.index..until]),
+        severity: Severity::of(&series.better, change.direction == Direction::Up),
+        series,
+        at_s,
+        change,
+        q_value,
+    })
+}
+
+/// What moved on one host at the same time is one finding: it has one cause more often than not.
+fn group(mut alarms: Vec<Alarm<'_>>, step_s: i64) -> Vec<Finding> {
+    alarms.sort_by(|a, b| {
+        let key = |alarm: &Alarm<'_>| (alarm.series.host.clone(), alarm.at_s);
+        key(a).cmp(&key(b))
+    });
+    let mut findings = Vec::new();
+    let mut rest = alarms.as_slice();
+    while let Some(first) = rest.first() {
+        let together = rest.iter().take_while(|alarm| {
+            alarm.series.host == first.series.host
+                && alarm.at_s - first.at_s <= SAME_TIME_STEPS * step_s
+        });
+        let (members, others) = rest.split_at(together.count());
+        findings.push(finding(members));
+        rest = others;
+    }
+    findings
+}
+
+fn finding(members: &[Alarm<'_>]) -> Finding {
+    let mut members: Vec<&Alarm<'_>> = members.iter().collect();
+    let size = |alarm: &Alarm<'_>| alarm.change.relative.unwrap_or(f64::INFINITY).abs();
+    members.sort_by(|a, b| {
+        (a.severity.cmp(&b.severity))
+            .then(size(b).total_cmp(&size(a)))
+            .then_with(|| name(a.series).cmp(&name(b.series)))
+    });
+    let first = members[0];
+    let onset_s = members
+        .iter()
+        .map(|alarm| alarm.at_s)
+        .min()
+        .unwrap_or(first.at_s);
+    let more = match members.len() {
+        1 => String::new(),
+        n => format!(" and {} more series", n - 1),
+    };
+    let effect = first.change.relative.map_or_else(
+        || "from zero".to_owned(),
+        |relative| format!("by {:+.1} %", 100.0 * relative),
+    );
+    let series = first.series;
+    Finding {
+        id: id(
+            "change",
+            &[&series.host, &name(series), &onset_s.to_string()],
+        ),
+        severity: first.severity,
+        title: format!("{} on {} moved {effect}{more}", name(series), series.host),
+        onset_us: onset_s * 1_000_000,
+        scope: vec![("host".to_owned(), series.host.clone())],
+        sql: format!(
+            "SELECT ts, value FROM derived_series WHERE host = '{}' AND metric = '{}' AND labels = '{}' ORDER BY ts",
+            quoted(&series.host),
+            quoted(&series.metric),
+            quoted(&series.labels)
+        ),
+        evidence: members.into_iter().map(evidence).collect(),
+        causes: Vec::new(),
+    }
+}
+
+fn evidence(alarm: &Alarm<'_>) -> Evidence {
+    let percent = |share: f64| 100.0 * share;
+    let relative = alarm.change.relative;
+    Evidence {
+        name: name(alarm.series),
+        unit: alarm.series.unit.clone(),
+        before: alarm.before,
+        after: alarm.after,
+        effect_pct: relative.map(percent),
+        interval_pct: alarm
+            .change
+            .interval
+            .filter(|_| relative.is_some())
+            .map(|(lo, hi)| (percent(lo), percent(hi))),
+        p_value: alarm.q_value,
+    }
+}
+
+fn name(series: &PointSeries) -> String {
+    match series.labels.as_str() {
+        "" => series.metric.clone(),
+        labels => format!("{}{{{labels}}}", series.metric),
+    }
+}
+
+/// As it may stand in a text of SQL.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "''")
+}
+
+#[cfg(test)]
+mod tests {
+    use driftline_stats::noise::Noise;
+
+    use super::*;
+    use crate::compare::Window;
+
+    const DAY_S: i64 = 86_400;
+
+    /// Ten-minute points over a day before the day and the day itself, with a step at noon.
+    fn series(metric: &str, seed: u64, step: f64) -> PointSeries {
+        let mut noise = Noise::new(seed);
+        let at_s: Vec<i64> = (0..288).map(|n| n * 600).collect();
+        let value = |at: &i64| {
+            let level = if *at >= DAY_S + DAY_S / 2 {
+                1.0 + step
+            } else {
+                1.0
+            };
+            100.0 * level * (1.0 + 0.02 * noise.normal())
+        };
+        PointSeries {
+            component: "host".to_owned(),
+            host: "h1".to_owned(),
+            metric: metric.to_owned(),
+            labels: String::new(),
+            unit: "s".to_owned(),
+            better: "lower".to_owned(),
+            values: at_s.iter().map(value).collect(),
+            at_s,
+        }
+    }
+
+    fn options() -> NightlyOptions {
+        NightlyOptions {
+            day: Window {
+                from_us: DAY_S * 1_000_000,
+                until_us: 2 * DAY_S * 1_000_000,
+            },
+            ..NightlyOptions::default()
+        }
+    }
+
+    #[test]
+    fn what_moved_together_is_one_finding_with_its_effect() {
+        let mut all: Vec<PointSeries> = (0..20)
+            .map(|n| series(&format!("quiet{n}"), n, 0.0))
+            .collect();
+        all.push(series("slow", 100, 0.3));
+        all.push(series("slower", 101, 0.5));
+        let changed = find(&all, 600, &options());
+        assert_eq!(changed.judged, 22);
+        assert_eq!(changed.findings.len(), 1, "{:?}", changed.findings);
+        let finding = &changed.findings[0];
+        assert_eq!(finding.severity, Severity::Regression);
+        let names: Vec<&str> = finding.evidence.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(names, ["slower", "slow"]);
+        let (lo, hi) = finding.evidence[0].interval_pct.expect("an interval");
+        assert!(lo < 50.0 && 50.0 < hi, "{lo} to {hi}");
+        let noon = (DAY_S + DAY_S / 2) * 1_000_000;
+        assert!((finding.onset_us - noon).abs() <= 3 * 600_000_000);
+        // A rerun gives the same to the last letter.
+        assert_eq!(find(&all, 600, &options()).findings, changed.findings);
+    }
+
+    #[test]
+    fn changes_of_other_days_small_ones_and_quiet_are_left_alone() {
+        let mut yesterday = options();
+        yesterday.day.until_us = (DAY_S + DAY_S / 4) * 1_000_000;
+        let moved = [series("slow", 100, 0.3)];
+        assert!(find(&moved, 600, &yesterday).findings.is_empty());
+        let small = [series("slow", 100, 0.02)];
+        assert!(find(&small, 600, &options()).findings.is_empty());
+        let short = [PointSeries {
+            at_s: vec![0, 600, 1200],
+            values: vec![1.0, 2.0, 3.0],
+            ..series("short", 1, 0.0)
+        }];
+        assert_eq!(find(&short, 600, &options()).judged, 0);
+    }
+
+    #[test]
+    fn a_fall_of_what_should_be_high_is_worse() {
+        let fallen = [PointSeries {
+            better: "higher".to_owned(),
+            ..series("free", 7, -0.3)
+        }];
+        let changed = find(&fallen, 600, &options());
+        assert_eq!(changed.findings[0].severity, Severity::Regression);
+    }
+}

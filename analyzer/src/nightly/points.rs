@@ -1,0 +1,113 @@
+//! Series out of the tables, one point for each step of time.
+
+use crate::columns::{Columns, optional};
+use crate::compare::Window;
+use crate::engine::{Engine, EngineError, QueryOptions};
+use crate::rule::{built_in_named, integer, timestamp};
+
+/// The query file.
+const RULE: &str = "series_points";
+
+/// A series in points, in order of time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointSeries {
+    /// What is observed.
+    pub component: String,
+    /// Where.
+    pub host: String,
+    /// The metric.
+    pub metric: String,
+    /// Its labels, canonical.
+    pub labels: String,
+    /// Its unit: of a counter, its unit per second.
+    pub unit: String,
+    /// Which direction is good: `lower`, `higher` or `neither`.
+    pub better: String,
+    /// The start of each point's step, in seconds since 1970.
+    pub at_s: Vec<i64>,
+    /// The points.
+    pub values: Vec<f64>,
+}
+
+/// The part of a stretch of time that samples were held for, widened to whole minutes.
+pub(super) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window>, EngineError> {
+    let sql = "SELECT CAST(min(ts) AS BIGINT) AS first, CAST(max(ts) AS BIGINT) AS last \
+               FROM samples WHERE ts >= $from AND ts < $until HAVING count(*) > 0";
+    let options = QueryOptions {
+        parameters: vec![
+            ("from".to_owned(), timestamp(whole.from_us)),
+            ("until".to_owned(), timestamp(whole.until_us)),
+        ],
+        timeout: None,
+    };
+    let rows = engine.collect(sql, &options).await?;
+    let columns = Columns::new("span", &rows)?;
+    if columns.rows() == 0 {
+        return Ok(None);
+    }
+    let (first, last) = (columns.integers("first")?, columns.integers("last")?);
+    Ok(Some(Window {
+        from_us: first.value(0).max(whole.from_us),
+        until_us: last.value(0).saturating_add(1).min(whole.until_us),
+    }))
+}
+
+/// Every series of a stretch of time. The first and the last step are left out where they are not
+/// whole, because a median over a part of a step is noisier than the others.
+pub(super) async fn read(
+    engine: &Engine,
+    held: Window,
+    step_s: i64,
+) -> Result<Vec<PointSeries>, EngineError> {
+    let step_us = step_s * 1_000_000;
+    let from_us = held.from_us.div_euclid(step_us) * step_us;
+    let from_us = if from_us < held.from_us {
+        from_us + step_us
+    } else {
+        from_us
+    };
+    let until_us = held.until_us.div_euclid(step_us) * step_us;
+    let rule = built_in_named(RULE)?;
+    let given = [
+        ("from".to_owned(), timestamp(from_us)),
+        ("until".to_owned(), timestamp(until_us)),
+        ("step_s".to_owned(), integer(step_s)),
+    ];
+    let rows = engine.collect_rule(&rule, &given).await?;
+    let columns = Columns::new(RULE, &rows)?;
+    let names = ["component", "host", "metric", "labels", "unit", "better"];
+    let mut texts = Vec::with_capacity(names.len());
+    for name in names {
+        texts.push(columns.texts(name)?);
+    }
+    let (at_s, values) = (columns.integers("at_s")?, columns.floats("value")?);
+    let mut all: Vec<PointSeries> = Vec::new();
+    for row in 0..columns.rows() {
+        let text = |place: usize| texts[place].value(row);
+        let same = |series: &PointSeries| {
+            series.labels == text(3)
+                && series.metric == text(2)
+                && series.host == text(1)
+                && series.component == text(0)
+                && series.unit == text(4)
+        };
+        if !all.last().is_some_and(same) {
+            all.push(PointSeries {
+                component: text(0).to_owned(),
+                host: text(1).to_owned(),
+                metric: text(2).to_owned(),
+                labels: text(3).to_owned(),
+                unit: text(4).to_owned(),
+                better: text(5).to_owned(),
+                at_s: Vec::new(),
+                values: Vec::new(),
+            });
+        }
+        let series = all.last_mut().expect("one was just pushed");
+        if let Some(value) = optional(&values, row).filter(|value| value.is_finite()) {
+            series.at_s.push(at_s.value(row));
+            series.values.push(value);
+        }
+    }
+    Ok(all)
+}
