@@ -1,7 +1,8 @@
 //! What Driftline adds to SQL: functions over labels, counters and samples of numbers.
 //!
-//! The statistics themselves are pure and stand in [`crate::stats`]; here they meet Arrow arrays.
+//! The statistics themselves are pure and stand in `driftline_stats`; here they meet Arrow arrays.
 
+mod change_points;
 mod counter_rate;
 mod label;
 mod lists;
@@ -29,6 +30,7 @@ pub(crate) fn register(context: &SessionContext) {
         context.register_udf(ScalarUDF::from(function));
     }
     context.register_udf(ScalarUDF::from(shift::ShiftFunction::new()));
+    context.register_udf(ScalarUDF::from(change_points::ChangePointsFunction::new()));
     context.register_udwf(WindowUDF::from(counter_rate::CounterRate::new()));
 }
 

@@ -195,3 +195,47 @@ timeout = "60s"
         "{answered:?} answers: {stderr}"
     );
 }
+
+/// The target serves eight requests at a time, 50 ms for a lone one; eight at once slow one another
+/// by 1 + 0.05·7 + 0.002·8·7 = 1.462 (Universal Scalability Law), so that it serves
+/// 8 / (0.05 s · 1.462) = 109.4 requests a second and no more.
+#[test]
+fn the_breaking_point_of_a_target_of_known_capacity_is_found() {
+    const TRUTH: f64 = 109.4;
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let law = [
+        "--capacity",
+        "8",
+        "--service-time",
+        "50ms",
+        "--contention",
+        "0.05",
+    ];
+    let (_target, url) = target(dir.path(), &[&law[..], &["--coherency", "0.002"]].concat());
+    let rest = "[[stages]]\nduration = \"3s\"\nrate = 100\narrival = \"poisson\"\n\
+                [[requests]]\npath = \"/items\"\n[thresholds]\n\"p95\" = \"< 500ms\"\n";
+    let path = scenario(dir.path(), "knee", rest);
+    let mut command = driftline(&["load", "find-limit", &path, "--target", &url, "--data", "d"]);
+    command.args(["--start", "40", "--step-least", "3s", "--step-most", "6s"]);
+    command.args([
+        "--within", "100s", "--width", "0.2", "--result", "json", "--plain",
+    ]);
+    let output = run(command.current_dir(dir.path()));
+    let err = String::from_utf8_lossy(&output.stderr);
+    let found = json(&String::from_utf8_lossy(&output.stdout));
+    let bound = |at: usize| found["interval"][at].as_f64();
+    match found["verdict"].as_str() {
+        Some("found") => {
+            let (low, high) = (bound(0).expect("a bound"), bound(1).expect("a bound"));
+            assert!(low <= TRUTH * 1.1 && TRUTH * 0.9 <= high, "{low} to {high}");
+            let safe = found["safe_rate"].as_f64().expect("a safe rate");
+            assert!(safe <= TRUTH, "{safe} is not safe");
+        }
+        // Other tests keep this machine busy: then the generator must not blame the target.
+        Some("generator-limited") => {
+            let held = found["held_rate"].as_f64().unwrap_or(0.0);
+            assert!(held <= TRUTH * 1.1, "{held} cannot have held");
+        }
+        other => panic!("{other:?}\n{err}"),
+    }
+}
