@@ -4,6 +4,7 @@
 //! rollups with them. Inputs are finite numbers; whoever gathers values leaves out NaN and infinities ([`finite`]). Equal input
 //! gives equal output bit for bit: every reduction runs in the order of the slice.
 
+pub mod anomaly;
 pub mod autocorrelation;
 pub mod distribution;
 pub mod multiple;
