@@ -39,13 +39,22 @@ const DAILY_MALUS: f64 = 0.5;
 const RESOLUTION: f64 = 1e-9;
 /// Values beyond are taken as this: residuals and their sums stay finite.
 const LARGEST: f64 = 1e150;
+/// Seconds between samples at which the threshold holds as it is: what monitoring keeps by default.
+const REFERENCE_INTERVAL_S: f64 = 300.0;
+/// The most that a faster series adds to the threshold: reached at about ten seconds.
+const FASTEST: f64 = 1.5;
+/// Samples over which the interval between samples is averaged.
+const INTERVAL: f64 = 500.0;
+/// A longer interval is a gap, and counts as this.
+const GAP_S: f64 = 3_600.0;
 /// The least scale of the surprise of late.
 const LATE_FLOOR: f64 = 1e-3;
 
 /// What alarms, and how often. The defaults serve every series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// The surprise, `-log10` of the tail probability of a residual, from which a sample is an anomaly.
+    /// The surprise, `-log10` of the tail probability of a residual, from which a sample is an anomaly,
+    /// at five minutes between samples or more; faster series need up to 1.5 more.
     pub threshold: f64,
     /// Samples up to which the threshold holds as it is. Beyond, it grows by one for each tenfold length, so that the expected number of false alarms
     /// grows with the logarithm of the length only.
@@ -102,6 +111,8 @@ pub struct Detector {
     seen: u64,
     used: u64,
     previous: f64,
+    previous_s: i64,
+    interval_s: ForgettingMean,
     short: ForgettingMean,
     long: ForgettingMean,
     activity: ForgettingMean,
@@ -132,6 +143,8 @@ impl Detector {
             seen: 0,
             used: 0,
             previous: 0.0,
+            previous_s: 0,
+            interval_s: ForgettingMean::new(INTERVAL),
             short: ForgettingMean::new(SHORT),
             long: ForgettingMean::new(LONG),
             activity: ForgettingMean::new(ACTIVITY),
@@ -147,7 +160,7 @@ impl Detector {
     }
 
     /// Judges one sample by those before it. NaN and infinities count as seen but are left out. `timestamp_s` serves
-    /// the time of day only: gaps, repeats and clock jumps are allowed.
+    /// the time of day and the pace only: gaps, repeats and clock jumps are allowed.
     pub fn push(&mut self, timestamp_s: i64, value: f64) -> Option<Anomaly> {
         let index = self.seen;
         self.seen += 1;
@@ -157,10 +170,16 @@ impl Detector {
         let value = value.clamp(-LARGEST, LARGEST);
         if self.used == 0 {
             self.previous = value;
+            self.previous_s = timestamp_s;
             self.short.push(value);
             self.long.push(value);
         }
         self.used += 1;
+        let interval_s = timestamp_s.saturating_sub(self.previous_s) as f64;
+        if interval_s > 0.0 {
+            self.interval_s.push(interval_s.min(GAP_S));
+        }
+        self.previous_s = timestamp_s;
         let (score, expected) = self.judge(timestamp_s, value);
         self.short.push(value);
         self.long.push(value);
@@ -232,9 +251,16 @@ impl Detector {
         ]
     }
 
-    /// The surprise that an anomaly needs at the present length.
+    /// The surprise that an anomaly needs at the present length and pace. False alarms are budgeted by time: ten
+    /// times the samples in an hour need a tenth of the probability each.
     fn bar(&self) -> f64 {
-        self.options.threshold + (self.used as f64 / self.options.budget).log10().max(0.0)
+        let length = (self.used as f64 / self.options.budget).log10().max(0.0);
+        let pace = if self.interval_s.weight > 0.0 {
+            (REFERENCE_INTERVAL_S / self.interval_s.mean).log10()
+        } else {
+            0.0
+        };
+        self.options.threshold + length + pace.clamp(0.0, FASTEST)
     }
 
     /// Whether an anomalous sample may alarm: not while the state that alarmed lasts, and not soon after it.
@@ -284,4 +310,98 @@ pub fn detect(timestamps_s: &[i64], values: &[f64], options: Options) -> Vec<Ano
         .zip(values)
         .filter_map(|(&timestamp_s, &value)| detector.push(timestamp_s, value))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
+
+    const FIVE_MINUTES_S: i64 = 300;
+
+    fn at(interval_s: i64, values: &[f64]) -> Vec<Anomaly> {
+        let times: Vec<i64> = (0..values.len() as i64).map(|i| i * interval_s).collect();
+        detect(&times, values, Options::default())
+    }
+
+    #[test]
+    fn a_spike_alarms_once_where_it_begins() {
+        let mut values = Noise::new(1).normals(1_500);
+        for value in &mut values[1_000..1_010] {
+            *value -= 30.0;
+        }
+        let found = at(FIVE_MINUTES_S, &values);
+        let near: Vec<_> = found
+            .iter()
+            .filter(|a| (990..1_050).contains(&a.index))
+            .collect();
+        assert_eq!(near.len(), 1, "{found:?}");
+        assert_eq!((near[0].index, near[0].direction), (1_000, Direction::Down));
+        assert!(
+            near[0].expected.abs() < 3.0 && near[0].score > 5.0,
+            "{near:?}"
+        );
+        assert!(found.len() <= 3, "{found:?}");
+    }
+
+    #[test]
+    fn a_missing_day_is_seen_though_each_value_is_ordinary() {
+        let mut noise = Noise::new(2);
+        let values: Vec<f64> = (0..12 * 288)
+            .map(|i| {
+                let busy = (96..216).contains(&(i % 288)) && i / 288 != 10;
+                (if busy { 80.0 } else { 20.0 }) + noise.normal()
+            })
+            .collect();
+        let found = at(FIVE_MINUTES_S, &values);
+        let day = 10 * 288 + 90..11 * 288;
+        assert!(
+            found.iter().any(|a| day.contains(&(a.index as usize))),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn later_values_change_nothing() {
+        let values = Noise::new(4).ar1(3_000, 0.8);
+        let whole = at(FIVE_MINUTES_S, &values);
+        let part = at(FIVE_MINUTES_S, &values[..2_000]);
+        let early: Vec<_> = whole.into_iter().filter(|a| a.index < 2_000).collect();
+        assert_eq!(early, part);
+    }
+
+    #[test]
+    fn fast_noise_is_quiet() {
+        let alarms: usize = (0..4)
+            .map(|seed| {
+                let mut noise = Noise::new(100 + seed);
+                at(1, &noise.normals(10_000)).len() + at(1, &noise.ar1(10_000, 0.9)).len()
+            })
+            .sum();
+        // Eight series of 10,000 seconds; at five minutes the same noise gives about one alarm each.
+        assert!(alarms <= 2, "{alarms}");
+    }
+
+    #[test]
+    fn bad_input_is_left_out_or_survived() {
+        assert!(at(60, &[]).is_empty());
+        assert!(at(60, &[1.0, f64::NAN, 1e308]).is_empty());
+        assert!(at(60, &[5.0; 2_000]).is_empty());
+        let mut values = vec![5.0; 2_000];
+        values[50] = f64::NAN;
+        values[60] = f64::INFINITY;
+        values[1_500] = f64::MAX;
+        let found = at(60, &values);
+        assert_eq!(found.first().map(|a| a.index), Some(1_500), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|a| a.score.is_finite() && a.expected.is_finite())
+        );
+        let mut detector = Detector::new(Options::default());
+        for i in 0..1_000 {
+            let time = [i64::MIN, i64::MAX, 0, 0, -5][i % 5];
+            detector.push(time, [1.0, -1e308, 1e308, 0.0, 5e-324][i % 5]);
+        }
+    }
 }
