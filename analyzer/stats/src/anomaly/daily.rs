@@ -8,8 +8,8 @@ const SLOTS: usize = 48;
 const DAYS: usize = 7;
 /// Slots to either side that count as the same time of day.
 const NEAR: usize = 2;
-/// Days that must have been seen at a time of day before it has an envelope.
-const MIN_DAYS: usize = 2;
+/// Days that must have been seen at a time of day before it has an envelope; fewer tell a weekend from an anomaly badly.
+const MIN_DAYS: usize = 5;
 
 /// The lowest and the highest value seen at this time of day.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,11 +89,57 @@ impl Daily {
             }
             days += usize::from(seen);
         }
-        (days
-            >= std::env::var("MIND")
-                .ok()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(MIN_DAYS))
-        .then_some(envelope)
+        (days >= MIN_DAYS).then_some(envelope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten days at five minutes of a square wave that is high from 08:00 to 18:00.
+    fn wave(timestamp_s: i64) -> f64 {
+        let hour = timestamp_s.rem_euclid(DAY_S) / 3_600;
+        if (8..18).contains(&hour) { 10.0 } else { 1.0 }
+    }
+
+    #[test]
+    fn knows_the_time_of_day_after_five_days() {
+        let mut daily = Daily::new();
+        for step in 0..10 * 288_i64 {
+            let at = step * 300 - 3 * DAY_S;
+            let envelope = daily.envelope(at, wave(at));
+            // Slots to either side count, so the first of the fifth day sees only four before it.
+            assert_eq!(envelope.is_some(), step >= 5 * 288 - 12, "step {step}");
+        }
+        let noon = daily.envelope(7 * DAY_S + 12 * 3_600, 10.0);
+        assert_eq!(
+            noon,
+            Some(Envelope {
+                low: 10.0,
+                high: 10.0
+            })
+        );
+        let edge = daily.envelope(7 * DAY_S + 8 * 3_600, 10.0);
+        assert_eq!(
+            edge,
+            Some(Envelope {
+                low: 1.0,
+                high: 10.0
+            })
+        );
+    }
+
+    #[test]
+    fn old_days_leave_and_times_may_be_anything() {
+        let mut daily = Daily::new();
+        for day in 0..7 {
+            daily.envelope(day * DAY_S, 5.0);
+        }
+        assert!(daily.envelope(7 * DAY_S, 5.0).is_some());
+        assert_eq!(daily.envelope(30 * DAY_S, 5.0), None);
+        for at in [i64::MIN, i64::MAX, -1, 0, i64::MIN + 1] {
+            assert_eq!(daily.envelope(at, 1.0), None);
+        }
     }
 }

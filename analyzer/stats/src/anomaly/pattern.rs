@@ -4,6 +4,8 @@
 const POINTS: usize = 5;
 /// Windows kept.
 const KEPT: usize = 256;
+/// A past window is kept if it is farther from its nearest than is typical; the typical distance adapts at this rate.
+const ADAPT: f64 = 0.01;
 
 type Shape = [f64; POINTS];
 
@@ -82,7 +84,7 @@ impl Pattern {
             self.kept.push(ready);
             return;
         };
-        self.typical += (away - self.typical) * 0.01;
+        self.typical += (away - self.typical) * ADAPT;
         if away < self.typical {
             return;
         }
@@ -97,4 +99,40 @@ impl Pattern {
 
 fn distance(a: &Shape, b: &Shape) -> f64 {
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
+
+    #[test]
+    fn a_repeated_shape_is_near_and_a_new_one_is_far() {
+        let mut pattern = Pattern::new(2, 20);
+        let mut noise = Noise::new(3);
+        let saw = |i: usize| (i % 30) as f64;
+        let mut last = f64::NAN;
+        for i in 0..900 {
+            last = pattern.novelty(saw(i) + 0.1 * noise.normal());
+        }
+        assert!(last < 1.0, "{last}");
+        // The level 15 itself is ordinary; staying on it is not.
+        for _ in 0..10 {
+            last = pattern.novelty(15.0);
+        }
+        assert!(last > 1.5, "{last}");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_first_windows_are_not_judged() {
+        let mut pattern = Pattern::new(1, 20);
+        let mut noise = Noise::new(9);
+        for i in 0..20_000 {
+            let novelty = pattern.novelty(noise.normal());
+            assert!(novelty.is_finite());
+            assert!(i >= POINTS + 19 || novelty == 0.0, "{i}");
+        }
+        assert_eq!(pattern.kept.len(), KEPT);
+        assert_eq!(pattern.waiting.len(), 20);
+    }
 }

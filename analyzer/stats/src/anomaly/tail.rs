@@ -19,6 +19,12 @@ const TAIL_SAMPLES: f64 = 8.0;
 /// does not alarm at each of its peaks. Fixed, as the shape's estimate from a few dozen samples is worth little.
 const SHAPE: f64 = 0.2;
 
+/// Residuals of at least `x / ALIKE` count as precedents of `x`.
+const ALIKE: f64 = 1.2;
+/// From so many precedents on, their share bounds the surprise whatever the fitted tail says: a spike that comes every
+/// night is not news. The bound is the conformal p-value, `(alike + 1) / (n + 1)` (Vovk, Gammerman and Shafer 2005).
+const PRECEDENTS: f64 = 3.0;
+
 /// The past of one one-sided residual.
 #[derive(Debug, Clone)]
 pub(super) struct Tail {
@@ -54,8 +60,8 @@ impl Tail {
         }
     }
 
-    /// The surprise `-log10 P(residual ≥ x)` by the past alone, after which `x` belongs to it. 0 below
-    /// the tail and while there is too little past.
+    /// The surprise `-log10 P(residual ≥ x)` by the past alone, after which `x` belongs to it. 0 below the tail
+    /// and while there is too little past. `floor` is the least scale, in the residual's unit: rounding is no news.
     pub(super) fn rank(&mut self, x: f64, floor: f64) -> f64 {
         let surprise = if self.seen >= self.warm {
             if self.seen >= self.refit_at {
@@ -78,14 +84,8 @@ impl Tail {
         let scale = self.scale.max(floor).max(f64::MIN_POSITIVE);
         let fitted =
             -self.part.log10() + (SHAPE * excess / scale).ln_1p() / SHAPE / std::f64::consts::LN_10;
-        let e = |k: &str, d: f64| {
-            std::env::var(k)
-                .ok()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(d)
-        };
-        let alike = self.above(x / e("ALIKE", 1.2));
-        if alike >= e("SEEN", 2.0) * self.weight {
+        let alike = self.above(x / ALIKE);
+        if alike >= PRECEDENTS * self.weight {
             return fitted.min(-((alike + self.weight) / self.total).min(1.0).log10());
         }
         fitted
@@ -166,4 +166,89 @@ fn bin_edge(bin: i32) -> f64 {
 
 fn bin_middle(bin: i32) -> f64 {
     bin_edge(bin) * 0.5 * (1.0 + BIN_RATIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
+
+    const WARM: u64 = 100;
+
+    /// A past of `n` normal residuals.
+    fn past(seed: u64, n: usize) -> (Tail, Noise) {
+        let (mut tail, mut noise) = (Tail::new(8_000.0, WARM), Noise::new(seed));
+        for _ in 0..n {
+            tail.rank(noise.normal(), 0.0);
+        }
+        (tail, noise)
+    }
+
+    #[test]
+    fn surprise_is_near_the_true_tail_and_errs_to_the_quiet_side() {
+        let (mut tail, mut noise) = past(7, 4_000);
+        let n = 40_000;
+        let mut beyond = [0_u32; 2];
+        for _ in 0..n {
+            let surprise = tail.rank(noise.normal(), 0.0);
+            beyond[0] += u32::from(surprise >= 2.0);
+            beyond[1] += u32::from(surprise >= 4.0);
+        }
+        // Nominal 400 and 4 of 40,000. Precedents down to `x / ALIKE` and the heavy shape make alarms rarer.
+        assert!((30..=400).contains(&beyond[0]), "{beyond:?}");
+        assert!(beyond[1] <= 8, "{beyond:?}");
+    }
+
+    #[test]
+    fn unit_of_measure_does_not_matter() {
+        let mut noise = Noise::new(5);
+        let (mut plain, mut scaled) = (Tail::new(500.0, WARM), Tail::new(500.0, WARM));
+        // Powers of two keep the values exact, yet bins are cut elsewhere: equal to a bin's width.
+        for _ in 0..3_000 {
+            let x = noise.normal();
+            let (a, b) = (plain.rank(x, 0.0), scaled.rank(x * 2_f64.powi(200), 0.0));
+            // Just beyond the threshold the surprise begins at that of the tail's part, hence only the far tail.
+            assert!(a.max(b) < 2.5 || (a - b).abs() < 0.7, "{a} {b}");
+        }
+        assert!(plain.rank(20.0, 0.0) > 6.0);
+    }
+
+    #[test]
+    fn what_came_often_is_no_news() {
+        let (mut tail, mut noise) = past(11, 1_000);
+        let mut surprises = Vec::new();
+        for _ in 0..10 {
+            surprises.push(tail.rank(30.0, 0.0));
+            for _ in 0..300 {
+                tail.rank(noise.normal(), 0.0);
+            }
+        }
+        assert!(surprises[0] > 6.0, "{surprises:?}");
+        assert!(surprises[4..].iter().all(|&s| s < 3.0), "{surprises:?}");
+    }
+
+    #[test]
+    fn forgets_over_its_memory() {
+        let mut tail = Tail::new(300.0, WARM);
+        let mut noise = Noise::new(13);
+        for i in 0..6_000 {
+            let scale = if i < 1_000 { 100.0 } else { 1.0 };
+            tail.rank(scale * noise.normal(), 0.0);
+        }
+        assert!(tail.rank(40.0, 0.0) > 5.0);
+    }
+
+    #[test]
+    fn extremes_stay_finite() {
+        let mut tail = Tail::new(100.0, 10);
+        for i in 0..5_000 {
+            let x = [0.0, 1e-300, 1e150, -1e150, 5e-324][i % 5];
+            assert!(tail.rank(x, 0.0).is_finite());
+        }
+        let mut constant = Tail::new(100.0, 10);
+        for _ in 0..200 {
+            assert_eq!(constant.rank(0.0, 1e-9), 0.0);
+        }
+        assert!(constant.rank(1.0, 1e-9) > 4.0);
+    }
 }
