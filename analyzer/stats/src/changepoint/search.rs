@@ -7,7 +7,7 @@ use super::model::Model;
 use super::scan::{Scan, Split};
 
 /// Rounds of learning the noise anew; the search is steady after two or three.
-const MAX_ROUNDS: usize = 6;
+const MAX_ROUNDS: usize = 40;
 
 /// A step: the first sample of the new level, and the p-value of the split.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,21 +28,32 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
         positions,
         scan: Scan::default(),
         min_side,
-        threshold: threshold(max_p_value),
+        threshold: 0.0 * threshold(max_p_value),
         scratch,
     };
-    let mut evidence = Vec::new();
+    let Some(mut model) = search.learn(&splits) else {
+        return Vec::new();
+    };
+    let mut evidence = search.merge(&model, &mut splits);
     for _ in 0..MAX_ROUNDS {
-        let before = splits.clone();
-        let Some(model) = search.learn(&splits) else {
+        if let Some(next) = search.learn(&splits) {
+            model = next;
+        }
+        let Some(more) = search.divide(&model, &splits) else {
             break;
         };
-        search.merge(&model, &mut splits);
-        search.divide(&model, &mut splits);
-        evidence = search.merge(&model, &mut splits);
-        if splits == before {
+        let mut trial = splits.clone();
+        trial.push(more);
+        trial.sort_unstable();
+        let Some(next) = search.learn(&trial) else {
+            break;
+        };
+        let found = search.merge(&next, &mut trial);
+        if trial.len() <= splits.len() {
             break;
         }
+        splits = trial;
+        evidence = found;
     }
     splits
         .into_iter()
@@ -110,14 +121,14 @@ impl Search<'_> {
                 let found = self.within(model, from, to);
                 evidence.push(found.map_or(f64::NEG_INFINITY, |split| split.evidence));
                 if let Some(found) = found
-                    && found.evidence >= self.threshold
+                    && found.evidence >= self.threshold + tt(model)
                 {
                     splits[place] = from + found.at;
                 }
             }
             let weakest = (0..evidence.len()).min_by(|a, b| evidence[*a].total_cmp(&evidence[*b]));
             match weakest {
-                Some(place) if evidence[place] < self.threshold => {
+                Some(place) if evidence[place] < self.threshold + tt(model) => {
                     splits.remove(place);
                 }
                 _ => return evidence,
@@ -125,20 +136,19 @@ impl Search<'_> {
         }
     }
 
-    /// Splits parts as long as one holds a step with enough evidence.
-    fn divide(&mut self, model: &Model, splits: &mut Vec<usize>) {
-        let mut open: Vec<(usize, usize)> = parts(splits, self.values.len()).collect();
-        while let Some((from, to)) = open.pop() {
+    /// The split inside a part that has the most evidence, if it may turn out to be enough once the
+    /// noise is learnt around it.
+    fn divide(&mut self, model: &Model, splits: &[usize]) -> Option<usize> {
+        let mut best: Option<(f64, usize)> = None;
+        for (from, to) in parts(splits, self.values.len()) {
             if let Some(found) = self.within(model, from, to)
-                && found.evidence >= self.threshold
+                && found.evidence >= self.threshold + tt(model) - slack()
+                && best.is_none_or(|(most, _)| found.evidence > most)
             {
-                let at = from + found.at;
-                splits.push(at);
-                open.push((from, at));
-                open.push((at, to));
+                best = Some((found.evidence, from + found.at));
             }
         }
-        splits.sort_unstable();
+        best.map(|(_, at)| at)
     }
 }
 
@@ -154,4 +164,17 @@ fn median(cells: &[i32]) -> i32 {
     let mut cells = cells.to_vec();
     let middle = cells.len() / 2;
     *cells.select_nth_unstable(middle).1
+}
+
+fn tt(model: &Model) -> f64 {
+    static T: std::sync::OnceLock<(f64, f64)> = std::sync::OnceLock::new();
+    let (a, b) = T.get_or_init(|| {
+        let g = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+        (g("T0", 0.0), g("T1", 0.0))
+    });
+    a + b * model.inflation.ln()
+}
+
+fn slack() -> f64 {
+    std::env::var("SL").ok().and_then(|v| v.parse().ok()).unwrap_or(3.0)
 }
