@@ -12,6 +12,7 @@
 mod calibration;
 mod candidates;
 mod effect;
+mod fast;
 mod grid;
 mod model;
 mod scan;

@@ -19,13 +19,19 @@ const MAX_MEMORY: f64 = 0.9;
 pub(super) fn split(cells: &[i32], min_side: usize) -> Vec<usize> {
     let cleaned = cleaned(cells);
     let n = cleaned.len();
-    let penalty = PENALTY * long_run(&cleaned) * (n as f64).ln();
+    let (variance, long_run) = variances(&cleaned);
+    let penalty = PENALTY * long_run * (n as f64).ln();
     let mut sums = Vec::with_capacity(n + 1);
     let mut sum = 0.0;
     sums.push(sum);
     for value in &cleaned {
         sum += value;
         sums.push(sum);
+    }
+    let squares: f64 = cleaned.iter().map(|value| value * value).sum();
+    if squares - sum * sum / n as f64 <= variance * n as f64 + penalty {
+        // No split can explain more than the noise does not.
+        return Vec::new();
     }
     let mut found = Vec::new();
     let mut length = n as f64;
@@ -121,9 +127,9 @@ fn cleaned(cells: &[i32]) -> Vec<f64> {
         .collect()
 }
 
-/// The long-run variance of an AR(1) process with these differences over one and two steps, which
+/// The variance and the long-run variance of an AR(1) process with these differences over one and two steps, which
 /// sparse changes of the level hardly touch.
-fn long_run(values: &[f64]) -> f64 {
+fn variances(values: &[f64]) -> (f64, f64) {
     let variogram = |lag: usize| {
         let sum: f64 = values[lag..]
             .iter()
@@ -134,8 +140,9 @@ fn long_run(values: &[f64]) -> f64 {
     };
     let (one, two) = (variogram(1), variogram(2));
     if one <= 0.0 {
-        return 1.0;
+        return (1.0, 1.0);
     }
     let memory = (two / one - 1.0).clamp(0.0, MAX_MEMORY);
-    one * (1.0 + memory) / ((1.0 - memory) * (1.0 - memory))
+    let variance = one / (1.0 - memory);
+    (variance, variance * (1.0 + memory) / (1.0 - memory))
 }

@@ -5,12 +5,13 @@
 //! for a split is `M(before) M(after) / M(all)`: two levels against one, neither of them known.
 //! The sum over pairs of levels is a product of sums, so that a window costs one pass.
 
-use super::grid::HALF;
+use super::fast::{exp, ln};
+use super::grid::{CELLS, HALF};
 use super::model::{Model, index};
 
 /// Levels on each side of the centre.
 const SIZES: usize = 10;
-/// Levels, padded to whole vectors.
+/// Levels: these and four zeros, whole vectors in all. No level is the most likely one.
 const LANES: usize = 24;
 /// The furthest level, in cells.
 const LARGEST: f64 = 210.0;
@@ -77,12 +78,12 @@ impl Scan {
         let mut row = [0.0_f64; LANES];
         self.sums.push([0.0; LANES]);
         let plain = model.table(0);
-        let tables: [&[f64]; LANES] = std::array::from_fn(|lane| model.table(levels[lane]));
+        let tables: [&[f32; CELLS]; LANES] = std::array::from_fn(|lane| model.table(levels[lane]));
         for cell in cells {
             let cell = (*cell).clamp(-HALF, HALF - 1);
             let null = plain[index(cell)];
             for lane in 0..2 * SIZES {
-                row[lane] += tables[lane][index(cell - levels[lane])] - null;
+                row[lane] += f64::from(tables[lane][index(cell - levels[lane])] - null);
             }
             self.sums.push(row.map(|value| value as f32));
         }
@@ -107,13 +108,19 @@ fn levels(n: usize) -> [i32; LANES] {
 
 /// Logarithm of the mean over levels of the tempered likelihood ratios.
 fn log_mean(sums: &[f32; LANES], temper: f32) -> f32 {
-    let mut largest = 0.0_f32;
-    for value in &sums[..2 * SIZES + 1] {
-        largest = largest.max(*value);
+    let mut largest = [0.0_f32; 4];
+    for four in sums.chunks_exact(4) {
+        for (most, value) in largest.iter_mut().zip(four) {
+            *most = if *value > *most { *value } else { *most };
+        }
     }
-    let mut total = 0.0_f32;
-    for value in &sums[..2 * SIZES + 1] {
-        total += ((value - largest) * temper).exp();
+    let largest = largest[0].max(largest[1]).max(largest[2].max(largest[3]));
+    let mut total = [0.0_f32; 4];
+    for four in sums.chunks_exact(4) {
+        for (total, value) in total.iter_mut().zip(four) {
+            *total += exp((value - largest) * temper);
+        }
     }
-    largest * temper + (total / (2 * SIZES + 1) as f32).ln()
+    let total = (total[0] + total[1]) + (total[2] + total[3]);
+    largest * temper + ln(total / LANES as f32)
 }

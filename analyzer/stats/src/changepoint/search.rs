@@ -26,6 +26,7 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
     let mut search = Search {
         values,
         positions,
+        around: false,
         scan: Scan::default(),
         min_side,
         threshold: 0.0 * threshold(max_p_value),
@@ -34,10 +35,15 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
     let Some(mut model) = search.learn(&splits) else {
         return Vec::new();
     };
+    let mut learnt = splits.clone();
     let mut evidence = search.merge(&model, &mut splits);
     for _ in 0..MAX_ROUNDS {
-        if let Some(next) = search.learn(&splits) {
+        if learnt != splits {
+            let Some(next) = search.learn(&splits) else {
+                break;
+            };
             model = next;
+            learnt.clone_from(&splits);
         }
         let Some(more) = search.divide(&model, &splits) else {
             break;
@@ -69,6 +75,8 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
 struct Search<'a> {
     values: &'a [f64],
     positions: Positions,
+    /// Whether the positions were taken around the levels of several parts.
+    around: bool,
     scan: Scan,
     min_side: usize,
     threshold: f64,
@@ -79,9 +87,13 @@ impl Search<'_> {
     /// Learns the noise around the levels between these splits.
     fn learn(&mut self, splits: &[usize]) -> Option<Model> {
         if splits.is_empty() {
-            self.positions = Positions::new(self.values, self.values, &mut self.scratch)?;
+            if self.around {
+                self.positions = Positions::new(self.values, self.values, &mut self.scratch)?;
+                self.around = false;
+            }
             return Some(Model::new(&self.positions.cells, 1));
         }
+        self.around = true;
         let mut residuals = Vec::with_capacity(self.values.len());
         for (from, to) in parts(splits, self.values.len()) {
             let part = &self.values[from..to];
