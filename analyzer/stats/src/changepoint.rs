@@ -14,6 +14,7 @@ mod candidates;
 mod effect;
 mod fast;
 mod grid;
+mod memory;
 mod model;
 mod scan;
 mod search;

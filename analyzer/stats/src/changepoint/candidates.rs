@@ -5,6 +5,7 @@
 //! have levels of their own, so that the noise can be learnt around them; the scan decides.
 
 use super::grid::PER_SIGMA;
+use super::memory::{autoregression, correlations};
 
 /// Each layer of intervals is this much shorter than the one before.
 const DECAY: f64 = std::f64::consts::FRAC_1_SQRT_2;
@@ -12,6 +13,9 @@ const DECAY: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const SPIKE: f64 = 2.5;
 /// Penalty of a candidate in units of the long-run variance times the logarithm of the length.
 const PENALTY: f64 = 3.0;
+/// Log-likelihood that a level has to be worth, in units of the logarithm of the length: half for
+/// each of its place, its size, and once more for the choice among many.
+const PRICE: f64 = 1.5;
 /// Largest autocorrelation between neighbours.
 const MAX_MEMORY: f64 = 0.9;
 
@@ -57,7 +61,33 @@ pub(super) fn split(cells: &[i32], min_side: usize) -> Vec<usize> {
         }
         length *= DECAY;
     }
-    chosen(found, &sums, penalty)
+    let splits = chosen(found, &sums, penalty);
+    if foretell(&cleaned, &splits) {
+        splits
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether the levels foretell the samples so much better than their memory does that they are
+/// worth their number. Otherwise the series wanders, and levels would only follow it.
+fn foretell(cleaned: &[f64], splits: &[usize]) -> bool {
+    let innovations = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let variance: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        variance * autoregression(&correlations(values)).innovation
+    };
+    let n = cleaned.len();
+    let mut residuals = Vec::with_capacity(n);
+    let mut from = 0;
+    for to in splits.iter().copied().chain([n]) {
+        let part = &cleaned[from..to];
+        let mean = part.iter().sum::<f64>() / part.len() as f64;
+        residuals.extend(part.iter().map(|value| value - mean));
+        from = to;
+    }
+    let better = (innovations(cleaned) / innovations(&residuals).max(f64::MIN_POSITIVE)).ln();
+    0.5 * n as f64 * better > PRICE * (n as f64).ln() * splits.len() as f64
 }
 
 /// The greedy choice: the strongest first, then those whose interval holds no chosen one.

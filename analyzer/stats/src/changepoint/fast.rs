@@ -3,7 +3,8 @@
 
 /// `e^x` for `x ≤ 80`; very negative arguments give about 0.
 pub(super) fn exp(x: f32) -> f32 {
-    let scaled = (x * std::f32::consts::LOG2_E).max(-120.0);
+    let scaled = x * std::f32::consts::LOG2_E;
+    let scaled = if scaled > -120.0 { scaled } else { -120.0 };
     // Adding and subtracting 1.5 × 2^23 rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
     let shifted = scaled + ROUND;

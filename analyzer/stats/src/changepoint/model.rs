@@ -2,6 +2,7 @@
 
 use super::fast::ln;
 use super::grid::{CELLS, HALF};
+use super::memory::{ORDER, autoregression, correlations};
 
 /// Levels of additional smoothing: a larger step is searched on a coarser grid of sizes, so its
 /// alternative has to be as much wider.
@@ -10,10 +11,8 @@ const LEVELS: usize = 3;
 const BACKGROUND: f32 = 0.04;
 /// By how much the fit of a narrower kernel has to be better, in units of log-likelihood.
 const BETTER: f32 = 2.0;
-/// Order of the autoregression whose long-run variance tempers the likelihood.
-const ORDER: usize = 3;
 /// Largest inflation of the variance of a mean: longer memory cannot be told from drift.
-const MAX_INFLATION: f64 = 60.0;
+const MAX_INFLATION: f64 = 400.0;
 
 /// Logarithms of the density per cell.
 #[derive(Debug)]
@@ -57,49 +56,17 @@ impl Model {
             .iter()
             .map(|cell| f64::from(table[index(cell - REACH)] - table[index(cell + REACH)]))
             .collect();
-        let n = score.len() as f64;
-        let mean = score.iter().sum::<f64>() / n;
-        let score: Vec<f64> = score.iter().map(|value| value - mean).collect();
-        let variance: f64 = score.iter().map(|value| value * value).sum();
-        if variance <= 0.0 {
-            return 1.0;
+        let mut correlations = correlations(&score);
+        // Removing a level from each segment lowers every correlation by about one over its length.
+        let bias = segments as f64 / score.len() as f64;
+        for correlation in &mut correlations[1..] {
+            *correlation += bias * (1.0 + 2.0 * correlation.max(0.0));
         }
         let order = ORDER.min(score.len() / 20);
-        let mut correlations = [0.0; ORDER + 1];
-        correlations[0] = 1.0;
-        // Removing a level from each segment lowers every correlation by about one over its length.
-        let bias = segments as f64 / n;
-        for (lag, correlation) in correlations.iter_mut().enumerate().skip(1) {
-            let sum: f64 = score[lag.min(score.len())..]
-                .iter()
-                .zip(&score)
-                .map(|(late, early)| late * early)
-                .sum();
-            *correlation = sum / variance + bias * (1.0 + 2.0 * (sum / variance).max(0.0));
-        }
-        long_run(&correlations[..=order]).clamp(1.0, MAX_INFLATION)
+        autoregression(&correlations[..=order])
+            .long_run
+            .clamp(1.0, MAX_INFLATION)
     }
-}
-
-/// Levinson's recursion for the Yule-Walker equations, and the long-run variance of the result.
-fn long_run(correlations: &[f64]) -> f64 {
-    let mut phi = [0.0; ORDER];
-    let mut error = 1.0;
-    for order in 1..correlations.len() {
-        let mut reflection = correlations[order];
-        for lag in 1..order {
-            reflection -= phi[lag - 1] * correlations[order - lag];
-        }
-        reflection = (reflection / error).clamp(-0.98, 0.98);
-        let before = phi;
-        for lag in 1..order {
-            phi[lag - 1] -= reflection * before[order - lag - 1];
-        }
-        phi[order - 1] = reflection;
-        error *= 1.0 - reflection * reflection;
-    }
-    let gain = (1.0 - phi.iter().sum::<f64>()).max(0.02);
-    error / (gain * gain)
 }
 
 /// The index of a cell in a table; what lies beyond the grid counts into its outermost cells.

@@ -18,6 +18,10 @@ const LARGEST: f64 = 210.0;
 /// The nearest level, in standard errors of a mean of the window.
 const SMALLEST: f64 = 2.0;
 
+/// Places are tried at distances of this part of the shorter side: a step that is found so much
+/// too early or late loses as little of its likelihood.
+const RESOLUTION: usize = 16;
+
 /// The best split of a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Split {
@@ -42,32 +46,43 @@ impl Scan {
             return None;
         }
         self.fill(model, cells);
-        let total = self.sums[n];
         let temper = (1.0 / model.inflation) as f32;
-        let one_level = log_mean(&total, temper);
+        let one_level = log_mean(&self.sums[n], temper);
         let mut highest = f32::NEG_INFINITY;
-        let mut at = 0;
+        let (mut at, mut reach) = (min_side, 1);
         let mut sum = 0.0;
-        for split in min_side..=n - min_side {
-            let before = &self.sums[split];
-            let mut after = total;
-            for (after, before) in after.iter_mut().zip(before) {
-                *after -= before;
-            }
-            let ratio = log_mean(before, temper) + log_mean(&after, temper) - one_level;
+        let mut split = min_side;
+        while split <= n - min_side {
+            let stride = (split.min(n - split) / RESOLUTION).max(1);
+            let ratio = self.ratio(split, temper) - one_level;
             if ratio > highest {
-                sum = sum * f64::from(highest - ratio).exp() + 1.0;
-                highest = ratio;
-                at = split;
+                sum = sum * f64::from(highest - ratio).exp() + stride as f64;
+                (highest, at, reach) = (ratio, split, stride);
             } else {
-                sum += f64::from(ratio - highest).exp();
+                sum += stride as f64 * f64::from(ratio - highest).exp();
             }
+            split += stride;
         }
         let count = (n - 2 * min_side + 1) as f64;
-        Some(Split {
-            at,
-            evidence: f64::from(highest) + (sum / count).ln(),
-        })
+        let evidence = f64::from(highest) + (sum / count).ln();
+        let (first, last) = (at.saturating_sub(reach), at + reach);
+        for near in first.max(min_side)..=last.min(n - min_side) {
+            let ratio = self.ratio(near, temper) - one_level;
+            if ratio > highest {
+                (highest, at) = (ratio, near);
+            }
+        }
+        Some(Split { at, evidence })
+    }
+
+    /// Logarithm of the averaged likelihood of a level on each side of a split.
+    fn ratio(&self, split: usize, temper: f32) -> f32 {
+        let before = &self.sums[split];
+        let mut after = self.sums[self.sums.len() - 1];
+        for (after, before) in after.iter_mut().zip(before) {
+            *after -= before;
+        }
+        log_mean(before, temper) + log_mean(&after, temper)
     }
 
     /// Prefix sums of the log-likelihood ratio of each level against the centre.

@@ -9,6 +9,12 @@ use super::scan::{Scan, Split};
 /// Rounds of learning the noise anew; the search is steady after two or three.
 const MAX_ROUNDS: usize = 40;
 
+/// Samples beyond this many cells from the middle count as if they were there, for the slope.
+const FAR: i32 = 4_000;
+/// By how much a line has to describe two parts better than their levels, in units of the long-run
+/// variance, to count as a trend: three standard deviations of such a difference would be 9.
+const STEEP: f64 = 4.0;
+
 /// A step: the first sample of the new level, and the p-value of the split.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Step {
@@ -120,6 +126,29 @@ impl Search<'_> {
         self.scan.best(model, &cells, self.min_side)
     }
 
+    /// Whether two levels describe these samples better than a straight line does, or nearly so.
+    fn is_step(&self, model: &Model, from: usize, at: usize, to: usize) -> bool {
+        let cells = &self.positions.cells[from..to];
+        let (level, n) = (median(cells), cells.len() as f64);
+        let (mut sum, mut squares, mut moment, mut left) = (0.0, 0.0, 0.0, 0.0);
+        for (place, cell) in cells.iter().enumerate() {
+            let value = f64::from((cell - level).clamp(-FAR, FAR));
+            let time = place as f64 - (n - 1.0) / 2.0;
+            sum += value;
+            squares += value * value;
+            moment += value * time;
+            if place < at - from {
+                left += value;
+            }
+        }
+        let before = (at - from) as f64;
+        let excess = left - sum * before / n;
+        let step = excess * excess * n / (before * (n - before));
+        let line = moment * moment * 12.0 / (n * (n * n - 1.0));
+        let rest = (squares - sum * sum / n - line).max(0.0) / n;
+        line - step < STEEP * rest.max(1.0) * model.inflation
+    }
+
     /// Removes the weakest split until each that is left has enough evidence, which is returned.
     fn merge(&mut self, model: &Model, splits: &mut Vec<usize>) -> Vec<f64> {
         loop {
@@ -130,7 +159,9 @@ impl Search<'_> {
                     .get(place + 1)
                     .copied()
                     .unwrap_or(self.values.len());
-                let found = self.within(model, from, to);
+                let found = self
+                    .within(model, from, to)
+                    .filter(|split| self.is_step(model, from, from + split.at, to));
                 evidence.push(found.map_or(f64::NEG_INFINITY, |split| split.evidence));
                 if let Some(found) = found
                     && found.evidence >= self.threshold + tt(model)
