@@ -17,11 +17,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         match argument.as_str() {
             "--input" => input = value,
             "--output" => output = value,
-            _ => {}
+            // The contract names the mode; this program has one.
+            "--mode" => {}
+            other => return Err(format!("{other}: --input and --output are known").into()),
         }
     }
     let text = std::fs::read_to_string(input.ok_or("--input FILE is missing")?)?;
-    let mut rows = String::from("series,changepoint_index,effect_pct,ci_lo,ci_hi,p_value,direction\n");
+    let mut rows =
+        String::from("series,changepoint_index,effect_pct,ci_lo,ci_hi,p_value,direction\n");
     let mut series = "";
     let mut values = Vec::new();
     let mut spent = Duration::ZERO;
@@ -29,7 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (line, row) in text.lines().enumerate().skip(1) {
         let mut columns = row.rsplitn(3, ',');
         let value = columns.next().ok_or("no value")?;
-        let name = columns.nth(1).ok_or_else(|| format!("line {}: three columns are needed", line + 1))?;
+        let name = columns
+            .nth(1)
+            .ok_or_else(|| format!("line {}: three columns are needed", line + 1))?;
         if name != series {
             if !values.is_empty() {
                 spent += report(series, &values, &mut rows)?;
@@ -39,13 +44,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             values.clear();
         }
         points += 1;
-        values.push(value.parse::<f64>().map_err(|error| format!("line {}, column 3: {error}", line + 1))?);
+        values.push(
+            value
+                .parse::<f64>()
+                .map_err(|error| format!("line {}, column 3: {error}", line + 1))?,
+        );
     }
     if !values.is_empty() {
         spent += report(series, &values, &mut rows)?;
     }
     std::fs::write(output.ok_or("--output FILE is missing")?, rows)?;
-    eprintln!("{count} series, {points} points, {:.1} µs per series", spent.as_secs_f64() * 1e6 / f64::from(count.max(1)));
+    eprintln!(
+        "{count} series, {points} points, {:.1} µs per series",
+        spent.as_secs_f64() * 1e6 / f64::from(count.max(1))
+    );
     Ok(())
 }
 
@@ -55,15 +67,23 @@ fn report(series: &str, values: &[f64], rows: &mut String) -> Result<Duration, s
     let spent = start.elapsed();
     for change in changes {
         let percent = |share: f64| 100.0 * share;
-        let (low, high) = change.interval.map_or((String::new(), String::new()), |(low, high)| {
-            (percent(low).to_string(), percent(high).to_string())
-        });
+        let (low, high) = change
+            .interval
+            .map_or((String::new(), String::new()), |(low, high)| {
+                (percent(low).to_string(), percent(high).to_string())
+            });
         let direction = match change.direction {
             Direction::Up => "up",
             Direction::Down => "down",
         };
-        let effect = change.relative.map_or(String::new(), |share| percent(share).to_string());
-        writeln!(rows, "{series},{},{effect},{low},{high},{},{direction}", change.index, change.p_value)?;
+        let effect = change
+            .relative
+            .map_or(String::new(), |share| percent(share).to_string());
+        writeln!(
+            rows,
+            "{series},{},{effect},{low},{high},{},{direction}",
+            change.index, change.p_value
+        )?;
     }
     Ok(spent)
 }

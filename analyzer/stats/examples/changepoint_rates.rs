@@ -8,7 +8,7 @@ use driftline_stats::changepoint::{Options, detect};
 use driftline_stats::noise::{Kind, Noise};
 use std::time::{Duration, Instant};
 
-const LEVELS: [f64; 8] = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005];
+const LEVELS: [f64; 8] = [0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 5e-4, 2e-4];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>());
@@ -23,20 +23,37 @@ fn main() {
         for _ in 0..runs {
             let series = kind.series(&mut noise, &vec![1.0; kind.usual_length()]);
             let start = Instant::now();
-            let found = detect(&series, &Options { max_p_value: LEVELS[0], ..Options::default() });
+            let found = detect(
+                &series,
+                &Options {
+                    max_p_value: LEVELS[0],
+                    ..Options::default()
+                },
+            );
             spent += start.elapsed();
             for (count, level) in counts.iter_mut().zip(LEVELS) {
-                *count += found.iter().filter(|change| change.p_value <= level).count();
+                *count += found
+                    .iter()
+                    .filter(|change| change.p_value <= level)
+                    .count();
             }
         }
         for (sum, count) in all.iter_mut().zip(counts) {
             *sum += count;
         }
         let rate = |count: usize| format!("{:6.1}", 1e3 * count as f64 / runs as f64);
-        println!("{kind:?}: {} {:.0}", counts.map(rate).join(" "), spent.as_secs_f64() * 1e6 / runs as f64);
+        println!(
+            "{kind:?}: {} {:.0}",
+            counts.map(rate).join(" "),
+            spent.as_secs_f64() * 1e6 / runs as f64
+        );
     }
     let total = runs as f64 * Kind::ALL.len() as f64;
-    println!("all: {}", all.map(|count| format!("{:6.1}", 1e3 * count as f64 / total)).join(" "));
+    println!(
+        "all: {}",
+        all.map(|count| format!("{:6.1}", 1e3 * count as f64 / total))
+            .join(" ")
+    );
     if changed == 0 {
         return;
     }
@@ -63,7 +80,9 @@ fn power(kind: Kind, after: usize, step: f64, seed: u64, runs: u64) -> f64 {
     let mut hits = 0;
     for run in 0..runs {
         let factor = if run % 2 == 0 { 1.0 + step } else { 1.0 - step };
-        let factors: Vec<f64> = (0..at + after).map(|i| if i < at { 1.0 } else { factor }).collect();
+        let factors: Vec<f64> = (0..at + after)
+            .map(|i| if i < at { 1.0 } else { factor })
+            .collect();
         let found = detect(&kind.series(&mut noise, &factors), &Options::default());
         let hit = |index: usize| index + 5 >= at && index <= at + 9;
         hits += u64::from(found.iter().any(|change| hit(change.index)));

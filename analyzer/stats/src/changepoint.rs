@@ -82,3 +82,5 @@ pub fn detect(values: &[f64], options: &Options) -> Vec<ChangePoint> {
         .collect()
 }
 
+#[cfg(test)]
+mod tests;

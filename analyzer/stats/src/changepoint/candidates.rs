@@ -15,7 +15,7 @@ const SPIKE: f64 = 2.5;
 const PENALTY: f64 = 3.0;
 /// Log-likelihood that a level has to be worth, in units of the logarithm of the length: half for
 /// each of its place, its size, and once more for the choice among many.
-const PRICE: f64 = 1.5;
+const PRICE: f64 = 1.0;
 /// Largest autocorrelation between neighbours.
 const MAX_MEMORY: f64 = 0.9;
 
@@ -61,41 +61,44 @@ pub(super) fn split(cells: &[i32], min_side: usize) -> Vec<usize> {
         }
         length *= DECAY;
     }
-    let splits = chosen(found, &sums, penalty);
-    if foretell(&cleaned, &splits) {
-        splits
-    } else {
-        Vec::new()
-    }
+    worthwhile(&cleaned, &sums, chosen(found, &sums, penalty))
 }
 
-/// Whether the levels foretell the samples so much better than their memory does that they are
-/// worth their number. Otherwise the series wanders, and levels would only follow it.
-fn foretell(cleaned: &[f64], splits: &[usize]) -> bool {
-    let innovations = |values: &[f64]| {
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let variance: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        variance * autoregression(&correlations(values)).innovation
-    };
-    let n = cleaned.len();
-    let mut residuals = Vec::with_capacity(n);
+/// Of the splits and what is left as the weakest are dropped, the ones whose levels foretell the
+/// samples best for their number; none where memory foretells as well: then the series wanders,
+/// and levels would only follow it.
+fn worthwhile(cleaned: &[f64], sums: &[f64], mut splits: Vec<usize>) -> Vec<usize> {
+    let n = cleaned.len() as f64;
+    let alone = innovations(cleaned, &[]);
+    let mut best = (0.0, Vec::new());
+    while !splits.is_empty() {
+        let better = (alone / innovations(cleaned, &splits).max(f64::MIN_POSITIVE)).ln();
+        let worth = 0.5 * n * better - PRICE * n.ln() * splits.len() as f64;
+        if worth > best.0 {
+            best = (worth, splits.clone());
+        }
+        let weakest = weakest(&splits, sums);
+        splits.remove(weakest.1);
+    }
+    best.1
+}
+
+/// The sum of squares of what neither the levels nor the memory around them foretell.
+fn innovations(cleaned: &[f64], splits: &[usize]) -> f64 {
+    let mut residuals = Vec::with_capacity(cleaned.len());
     let mut from = 0;
-    for to in splits.iter().copied().chain([n]) {
+    for to in splits.iter().copied().chain([cleaned.len()]) {
         let part = &cleaned[from..to];
         let mean = part.iter().sum::<f64>() / part.len() as f64;
         residuals.extend(part.iter().map(|value| value - mean));
         from = to;
     }
-    let better = (innovations(cleaned) / innovations(&residuals).max(f64::MIN_POSITIVE)).ln();
-    0.5 * n as f64 * better > PRICE * (n as f64).ln() * splits.len() as f64
+    let squares: f64 = residuals.iter().map(|value| value * value).sum();
+    squares * autoregression(&correlations(&residuals)).innovation
 }
 
 /// The greedy choice: the strongest first, then those whose interval holds no chosen one.
-fn chosen(
-    mut found: Vec<(f64, usize, usize, usize)>,
-    sums: &[f64],
-    penalty: f64,
-) -> Vec<usize> {
+fn chosen(mut found: Vec<(f64, usize, usize, usize)>, sums: &[f64], penalty: f64) -> Vec<usize> {
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut splits: Vec<usize> = Vec::new();
     for (_, at, from, to) in found {
@@ -107,21 +110,28 @@ fn chosen(
         }
     }
     // Neighbours may have been chosen for one and the same step.
-    loop {
-        let mut weakest = (penalty, None);
-        for place in 0..splits.len() {
-            let from = if place == 0 { 0 } else { splits[place - 1] };
-            let to = splits.get(place + 1).copied().unwrap_or(sums.len() - 1);
-            let gain = gain(sums, from, splits[place], to);
-            if gain < weakest.0 {
-                weakest = (gain, Some(place));
-            }
+    while !splits.is_empty() {
+        let (gain, place) = weakest(&splits, sums);
+        if gain >= penalty {
+            break;
         }
-        match weakest.1 {
-            Some(place) => splits.remove(place),
-            None => return splits,
-        };
+        splits.remove(place);
     }
+    splits
+}
+
+/// The least gain of a split between its neighbours, and its place among the splits.
+fn weakest(splits: &[usize], sums: &[f64]) -> (f64, usize) {
+    let mut weakest = (f64::INFINITY, 0);
+    for place in 0..splits.len() {
+        let from = if place == 0 { 0 } else { splits[place - 1] };
+        let to = splits.get(place + 1).copied().unwrap_or(sums.len() - 1);
+        let gain = gain(sums, from, splits[place], to);
+        if gain < weakest.0 {
+            weakest = (gain, place);
+        }
+    }
+    weakest
 }
 
 /// By how much a split lowers the sum of squares.

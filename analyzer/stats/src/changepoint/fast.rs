@@ -11,8 +11,8 @@ pub(super) fn exp(x: f32) -> f32 {
     let whole = shifted - ROUND;
     let part = (scaled - whole) * std::f32::consts::LN_2;
     // Taylor's series within half an octave of 0: relative error below 3e-6.
-    let fraction = 1.0
-        + part * (1.0 + part * (0.5 + part * (1.0 / 6.0 + part * (1.0 / 24.0 + part / 120.0))));
+    let fraction =
+        1.0 + part * (1.0 + part * (0.5 + part * (1.0 / 6.0 + part * (1.0 / 24.0 + part / 120.0))));
     let exponent = shifted.to_bits().wrapping_add(127) << 23;
     fraction * f32::from_bits(exponent)
 }
@@ -39,7 +39,10 @@ mod tests {
             let x = step as f32 / 100.0;
             let want = x.exp();
             assert!((super::exp(x) - want).abs() <= 1e-5 * want, "exp {x}");
-            assert!((super::ln(want) - x).abs() <= 1e-5 * x.abs().max(1.0), "ln of exp {x}");
+            assert!(
+                (super::ln(want) - x).abs() <= 1e-5 * x.abs().max(1.0),
+                "ln of exp {x}"
+            );
         }
         assert!(super::exp(-1e30) < 1e-30);
     }

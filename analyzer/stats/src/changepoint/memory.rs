@@ -63,8 +63,14 @@ mod tests {
             let series = Noise::new(seed).ar1(40_000, phi);
             let found = autoregression(&correlations(&series));
             let want = (1.0 + phi) / (1.0 - phi);
-            assert!((found.long_run / want - 1.0).abs() < 0.08, "{found:?}, not {want}");
-            assert!((found.innovation / (1.0 - phi * phi) - 1.0).abs() < 0.05, "{found:?}");
+            assert!(
+                (found.long_run / want - 1.0).abs() < 0.08,
+                "{found:?}, not {want}"
+            );
+            assert!(
+                (found.innovation / (1.0 - phi * phi) - 1.0).abs() < 0.05,
+                "{found:?}"
+            );
         }
     }
 

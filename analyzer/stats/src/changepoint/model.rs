@@ -151,7 +151,9 @@ fn smoothe(values: &mut [f32; CELLS], radius: usize, passes: usize) {
         for (place, slot) in values.iter_mut().enumerate().take(radius) {
             *slot = sums[place + radius + 1] * scale;
         }
-        let inner = sums[2 * radius + 1..].iter().zip(&sums[..CELLS - 2 * radius]);
+        let inner = sums[2 * radius + 1..]
+            .iter()
+            .zip(&sums[..CELLS - 2 * radius]);
         for (slot, (high, low)) in values[radius..].iter_mut().zip(inner) {
             *slot = (high - low).max(0.0) * scale;
         }

@@ -3,7 +3,8 @@
 //!
 //! With `M(part) = Σ w exp(log f(part - level) - log f(part))` over a grid of levels, the evidence
 //! for a split is `M(before) M(after) / M(all)`: two levels against one, neither of them known.
-//! The sum over pairs of levels is a product of sums, so that a window costs one pass.
+//! The sum over pairs of levels is a product of sums, so that a window costs one pass. Memory
+//! tempers the logarithms: they are divided by the inflation of the variance of a mean.
 
 use super::fast::{exp, ln};
 use super::grid::{CELLS, HALF};
@@ -27,7 +28,8 @@ const RESOLUTION: usize = 16;
 pub(super) struct Split {
     /// First sample of the right part, from the start of the window.
     pub(super) at: usize,
-    /// Logarithm of the averaged likelihood ratio, tempered for memory.
+    /// Logarithm of the averaged likelihood ratio, tempered for memory, less the logarithm of the
+    /// inflation, which is estimated less surely the larger it is.
     pub(super) evidence: f64,
 }
 
@@ -64,7 +66,7 @@ impl Scan {
             split += stride;
         }
         let count = (n - 2 * min_side + 1) as f64;
-        let evidence = f64::from(highest) + (sum / count).ln();
+        let evidence = f64::from(highest) + (sum / count).ln() - model.inflation.ln();
         let (first, last) = (at.saturating_sub(reach), at + reach);
         for near in first.max(min_side)..=last.min(n - min_side) {
             let ratio = self.ratio(near, temper) - one_level;

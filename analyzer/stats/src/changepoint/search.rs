@@ -5,15 +5,25 @@ use super::candidates;
 use super::grid::Positions;
 use super::model::Model;
 use super::scan::{Scan, Split};
+use crate::{effective_size, lag1_of_ranks, mann_whitney};
 
-/// Rounds of learning the noise anew; the search is steady after two or three.
+/// Rounds, each of which adds one step to those of the candidates.
 const MAX_ROUNDS: usize = 40;
+/// Evidence that a step may lack before the noise is learnt around it: a step widens the noise that
+/// it is judged by.
+const SLACK: f64 = 3.0;
 
 /// Samples beyond this many cells from the middle count as if they were there, for the slope.
 const FAR: i32 = 4_000;
+/// Parts of so many samples are compared by ranks, too; the memory of shorter ones is not known well
+/// enough.
+const LONG: usize = 20;
+/// Largest p-value of ranks, two-sided, for a shift between long parts.
+const MAX_RANK_P: f64 = 0.05;
 /// By how much a line has to describe two parts better than their levels, in units of the long-run
-/// variance, to count as a trend: three standard deviations of such a difference would be 9.
-const STEEP: f64 = 4.0;
+/// variance, to count as a trend: a square, so 9 is three standard
+/// deviations of a slope.
+const STEEP: f64 = 9.0;
 
 /// A step: the first sample of the new level, and the p-value of the split.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,7 +45,7 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
         around: false,
         scan: Scan::default(),
         min_side,
-        threshold: 0.0 * threshold(max_p_value),
+        threshold: threshold(max_p_value),
         scratch,
     };
     let Some(mut model) = search.learn(&splits) else {
@@ -66,6 +76,10 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
         }
         splits = trial;
         evidence = found;
+    }
+    while let Some(place) = search.least_shifted(&splits) {
+        splits.remove(place);
+        evidence = search.merge(&model, &mut splits);
     }
     splits
         .into_iter()
@@ -149,29 +163,47 @@ impl Search<'_> {
         line - step < STEEP * rest.max(1.0) * model.inflation
     }
 
+    /// The split between long parts whose levels differ least, if ranks show no shift between them:
+    /// then the shape has changed, or a few samples, and not the level.
+    fn least_shifted(&self, splits: &[usize]) -> Option<usize> {
+        let mut least = (MAX_RANK_P, None);
+        for (place, at) in splits.iter().enumerate() {
+            let from = if place == 0 { 0 } else { splits[place - 1] };
+            let to = splits.get(place + 1).copied().unwrap_or(self.values.len());
+            let (left, right) = (&self.values[from..*at], &self.values[*at..to]);
+            if left.len().min(right.len()) < LONG {
+                continue;
+            }
+            let sizes = [left, right].map(|part| effective_size(part.len(), lag1_of_ranks(part)));
+            if let Some(test) = mann_whitney(left, right, sizes[0], sizes[1])
+                && test.p_value > least.0
+            {
+                least = (test.p_value, Some(place));
+            }
+        }
+        least.1
+    }
+
     /// Removes the weakest split until each that is left has enough evidence, which is returned.
     fn merge(&mut self, model: &Model, splits: &mut Vec<usize>) -> Vec<f64> {
         loop {
             let mut evidence = Vec::with_capacity(splits.len());
             for place in 0..splits.len() {
                 let from = if place == 0 { 0 } else { splits[place - 1] };
-                let to = splits
-                    .get(place + 1)
-                    .copied()
-                    .unwrap_or(self.values.len());
+                let to = splits.get(place + 1).copied().unwrap_or(self.values.len());
                 let found = self
                     .within(model, from, to)
                     .filter(|split| self.is_step(model, from, from + split.at, to));
                 evidence.push(found.map_or(f64::NEG_INFINITY, |split| split.evidence));
                 if let Some(found) = found
-                    && found.evidence >= self.threshold + tt(model)
+                    && found.evidence >= self.threshold
                 {
                     splits[place] = from + found.at;
                 }
             }
             let weakest = (0..evidence.len()).min_by(|a, b| evidence[*a].total_cmp(&evidence[*b]));
             match weakest {
-                Some(place) if evidence[place] < self.threshold + tt(model) => {
+                Some(place) if evidence[place] < self.threshold => {
                     splits.remove(place);
                 }
                 _ => return evidence,
@@ -185,7 +217,7 @@ impl Search<'_> {
         let mut best: Option<(f64, usize)> = None;
         for (from, to) in parts(splits, self.values.len()) {
             if let Some(found) = self.within(model, from, to)
-                && found.evidence >= self.threshold + tt(model) - slack()
+                && found.evidence >= self.threshold - SLACK
                 && best.is_none_or(|(most, _)| found.evidence > most)
             {
                 best = Some((found.evidence, from + found.at));
@@ -209,15 +241,55 @@ fn median(cells: &[i32]) -> i32 {
     *cells.select_nth_unstable(middle).1
 }
 
-fn tt(model: &Model) -> f64 {
-    static T: std::sync::OnceLock<(f64, f64)> = std::sync::OnceLock::new();
-    let (a, b) = T.get_or_init(|| {
-        let g = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-        (g("T0", 0.0), g("T1", 0.0))
-    });
-    a + b * model.inflation.ln()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
 
-fn slack() -> f64 {
-    std::env::var("SL").ok().and_then(|v| v.parse().ok()).unwrap_or(3.0)
+    #[test]
+    fn a_slope_is_no_staircase() {
+        let slope: Vec<f64> = Noise::new(1)
+            .normals(400)
+            .iter()
+            .enumerate()
+            .map(|(place, noise)| 0.05 * place as f64 + noise)
+            .collect();
+        assert_eq!(steps(&slope, 6, 0.005), []);
+    }
+
+    #[test]
+    fn a_wandering_series_has_few_steps() {
+        let mut found = 0;
+        for seed in 0..40 {
+            let mut level = 0.0;
+            let walk: Vec<f64> = Noise::new(seed)
+                .normals(250)
+                .iter()
+                .map(|step| {
+                    level += step;
+                    level
+                })
+                .collect();
+            found += steps(&walk, 6, 0.005).len();
+        }
+        assert!(found <= 20, "{found} steps in 40 random walks");
+    }
+
+    #[test]
+    fn neighbouring_steps_do_not_hide_each_other() {
+        for seed in 0..10 {
+            let mut values = Noise::new(seed).normals(300);
+            for (place, value) in values.iter_mut().enumerate() {
+                *value += [0.0, 5.0, 1.0, 6.0, -2.0][place / 60];
+            }
+            let found: Vec<usize> = steps(&values, 6, 0.005)
+                .iter()
+                .map(|step| step.at)
+                .collect();
+            assert_eq!(found.len(), 4, "seed {seed}: {found:?}");
+            for (at, want) in found.iter().zip([60, 120, 180, 240]) {
+                assert!(at.abs_diff(want) <= 2, "seed {seed}: {found:?}");
+            }
+        }
+    }
 }

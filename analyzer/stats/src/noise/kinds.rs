@@ -77,7 +77,9 @@ impl Kind {
             Self::Gaussian | Self::Quantised => around(noise.normals(n), 0.01),
             Self::Lognormal => noise.normals(n).iter().map(|v| (0.03 * v).exp()).collect(),
             Self::HeavyTailed => {
-                let values = (0..n).map(|_| noise.student3().clamp(-60.0, 60.0)).collect();
+                let values = (0..n)
+                    .map(|_| noise.student3().clamp(-60.0, 60.0))
+                    .collect();
                 around(values, 0.01)
             }
             Self::Autoregressive => around(noise.ar1(n, 0.6), 0.02),
@@ -93,7 +95,12 @@ impl Kind {
                 .map(|_| {
                     let value = 1.0 + 0.01 * noise.normal();
                     let high = noise.uniform() < 0.02;
-                    value * if high { 1.3 + 1.7 * noise.uniform() } else { 1.0 }
+                    value
+                        * if high {
+                            1.3 + 1.7 * noise.uniform()
+                        } else {
+                            1.0
+                        }
                 })
                 .collect(),
             Self::Daily => daily(noise, n),
@@ -165,4 +172,31 @@ fn pool(noise: &mut Noise, n: usize) -> Vec<f64> {
             ((value.max(0.2) / quantum).round() * quantum).max(quantum)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::robust::median;
+
+    #[test]
+    fn every_kind_keeps_its_level_but_for_the_factors() {
+        for kind in Kind::ALL {
+            let mut ratios = Vec::new();
+            for seed in 0..40 {
+                let factors: Vec<f64> = (0..1_344)
+                    .map(|i| if i < 672 { 1.0 } else { 1.2 })
+                    .collect();
+                let series = kind.series(&mut Noise::new(seed), &factors);
+                assert!(
+                    series.iter().all(|value| value.is_finite() && *value > 0.0),
+                    "{kind:?}"
+                );
+                let before = median(&series[..672]).expect("samples");
+                ratios.push(median(&series[672..]).expect("samples") / before);
+            }
+            let ratio = median(&ratios).expect("ratios");
+            assert!((ratio - 1.2).abs() < 0.02, "{kind:?}: {ratio}");
+        }
+    }
 }
