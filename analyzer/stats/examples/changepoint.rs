@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         match argument.as_str() {
             "--input" => input = value,
             "--output" => output = value,
-            _ => {}
+            // The contract names the mode; this program has one.
+            "--mode" => {}
+            other => return Err(format!("{other}: --input and --output are known").into()),
         }
     }
     let text = std::fs::read_to_string(input.ok_or("--input FILE is missing")?)?;

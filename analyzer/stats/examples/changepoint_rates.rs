@@ -1,5 +1,5 @@
 //! False alarms and power of the change-point detector on generated noise:
-//! `changepoint_rates [SERIES PER KIND] [SEED]`.
+//! `changepoint_rates [UNCHANGED SERIES PER KIND] [SEED] [CHANGED SERIES]`.
 //!
 //! This is the program behind the calibration of the detector: it counts the alarms per unchanged
 //! series at several p-values, and finds single steps with 10, 30 and 100 samples after them.
@@ -8,12 +8,12 @@ use driftline_stats::changepoint::{Options, detect};
 use driftline_stats::noise::{Kind, Noise};
 use std::time::{Duration, Instant};
 
-const LEVELS: [f64; 8] = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005];
+const LEVELS: [f64; 8] = [0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 5e-4, 2e-4];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>());
     let mut number = |default| arguments.next().and_then(Result::ok).unwrap_or(default);
-    let (runs, seed) = (number(200), number(1));
+    let (runs, seed, changed) = (number(200), number(1), number(40));
     println!("alarms per 1,000 unchanged series at p ≤ {LEVELS:?}, µs per series");
     let mut all = [0; LEVELS.len()];
     for kind in Kind::ALL {
@@ -54,13 +54,16 @@ fn main() {
         all.map(|count| format!("{:6.1}", 1e3 * count as f64 / total))
             .join(" ")
     );
+    if changed == 0 {
+        return;
+    }
     println!("found at the default, 10 | 30 | 100 samples after a step of 1 / 2 / 5 / 10 %");
     let mut sums = [[0.0; 4]; 3];
     for kind in Kind::ALL {
         let mut line = format!("{kind:?}:");
         for (column, after) in [10, 30, 100].into_iter().enumerate() {
             for (size, percent) in [1.0, 2.0, 5.0, 10.0].into_iter().enumerate() {
-                let share = power(kind, after, percent / 100.0, seed, (runs / 4).max(20));
+                let share = power(kind, after, percent / 100.0, seed, changed);
                 sums[column][size] += share / Kind::ALL.len() as f64;
                 line += &format!(" {share:.2}");
             }

@@ -12,7 +12,9 @@
 mod calibration;
 mod candidates;
 mod effect;
+mod fast;
 mod grid;
+mod memory;
 mod model;
 mod scan;
 mod search;
@@ -79,3 +81,6 @@ pub fn detect(values: &[f64], options: &Options) -> Vec<ChangePoint> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,3 +109,35 @@ fn weekly(values: &[f64], day: usize) -> Option<(usize, usize, f64)> {
     let spread = crate::robust::mad(values)?;
     (depth.abs() > 0.25 * spread).then_some((start, length, depth))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::{Kind, Noise};
+    use crate::robust::{mad, median};
+
+    #[test]
+    fn a_day_and_its_weekends_are_removed() {
+        let mut noise = Noise::new(1);
+        for _ in 0..10 {
+            let series = Kind::Daily.series(&mut noise, &[1.0; 672]);
+            let logarithms: Vec<f64> = series.iter().map(|value| value.ln()).collect();
+            let rest = remove(&logarithms).expect("a cycle");
+            let spread = mad(&rest).expect("a spread");
+            // The noise is 2 %; the profile takes a share of it along.
+            assert!(spread > 0.017 && spread < 0.023, "{spread}");
+            let moved = median(&rest).expect("a median") - median(&logarithms).expect("a median");
+            assert!(moved.abs() < 0.1, "{moved}");
+        }
+    }
+
+    #[test]
+    fn noise_has_no_cycle() {
+        let mut noise = Noise::new(2);
+        for n in [10, 100, 672, 3_000] {
+            assert_eq!(remove(&noise.normals(n)), None);
+            assert_eq!(remove(&noise.ar1(n, 0.8)), None);
+            assert_eq!(remove(&vec![1.0; n]), None);
+        }
+    }
+}

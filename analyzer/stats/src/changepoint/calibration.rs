@@ -1,11 +1,33 @@
 //! From evidence to a p-value.
+//!
+//! The evidence is a likelihood ratio averaged over all places and levels, so under a known noise
+//! its tail falls at least like `e^-x` (Markov's inequality). The noise is estimated, and the
+//! estimate adapts to the series; so the tail's place is measured: the example
+//! `changepoint_rates` counts alarms per unchanged series over all kinds of generated noise.
 
-/// The p-value of a scan's evidence.
+/// The evidence that this share of unchanged series exceeds: measured on 3,000 series, half of
+/// them with 250 samples or more. The fall beyond it was at least `e^-x` down to 3e-4.
+const ANCHOR: (f64, f64) = (1.0, 0.005);
+
+/// The share of unchanged series in which a scan finds as much evidence.
 pub(super) fn p_value(evidence: f64) -> f64 {
-    (-evidence).exp().min(1.0)
+    (ANCHOR.1 * (ANCHOR.0 - evidence).exp()).min(1.0)
 }
 
 /// The evidence that a p-value asks for.
 pub(super) fn threshold(p_value: f64) -> f64 {
-    -p_value.max(1e-300).ln()
+    ANCHOR.0 - (p_value.max(f64::MIN_POSITIVE) / ANCHOR.1).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn threshold_and_p_value_are_inverse() {
+        for p in [0.5, 0.02, 0.005, 1e-9] {
+            let back = super::p_value(super::threshold(p));
+            assert!((back / p - 1.0).abs() < 1e-9, "{back} is not {p}");
+        }
+        assert_eq!(super::p_value(f64::NEG_INFINITY), 1.0);
+        assert_eq!(super::p_value(1e9), 0.0);
+    }
 }

@@ -5,6 +5,7 @@
 //! have levels of their own, so that the noise can be learnt around them; the scan decides.
 
 use super::grid::PER_SIGMA;
+use super::memory::{autoregression, correlations};
 
 /// Each layer of intervals is this much shorter than the one before.
 const DECAY: f64 = std::f64::consts::FRAC_1_SQRT_2;
@@ -12,6 +13,9 @@ const DECAY: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const SPIKE: f64 = 2.5;
 /// Penalty of a candidate in units of the long-run variance times the logarithm of the length.
 const PENALTY: f64 = 3.0;
+/// Log-likelihood that a level has to be worth, in units of the logarithm of the length: half for
+/// each of its place, its size, and once more for the choice among many.
+const PRICE: f64 = 1.0;
 /// Largest autocorrelation between neighbours.
 const MAX_MEMORY: f64 = 0.9;
 
@@ -19,13 +23,19 @@ const MAX_MEMORY: f64 = 0.9;
 pub(super) fn split(cells: &[i32], min_side: usize) -> Vec<usize> {
     let cleaned = cleaned(cells);
     let n = cleaned.len();
-    let penalty = PENALTY * long_run(&cleaned) * (n as f64).ln();
+    let (variance, long_run) = variances(&cleaned);
+    let penalty = PENALTY * long_run * (n as f64).ln();
     let mut sums = Vec::with_capacity(n + 1);
     let mut sum = 0.0;
     sums.push(sum);
     for value in &cleaned {
         sum += value;
         sums.push(sum);
+    }
+    let squares: f64 = cleaned.iter().map(|value| value * value).sum();
+    if squares - sum * sum / n as f64 <= variance * n as f64 + penalty {
+        // No split can explain more than the noise does not.
+        return Vec::new();
     }
     let mut found = Vec::new();
     let mut length = n as f64;
@@ -51,7 +61,40 @@ pub(super) fn split(cells: &[i32], min_side: usize) -> Vec<usize> {
         }
         length *= DECAY;
     }
-    chosen(found, &sums, penalty)
+    worthwhile(&cleaned, &sums, chosen(found, &sums, penalty))
+}
+
+/// Of the splits and what is left as the weakest are dropped, the ones whose levels foretell the
+/// samples best for their number; none where memory foretells as well: then the series wanders,
+/// and levels would only follow it.
+fn worthwhile(cleaned: &[f64], sums: &[f64], mut splits: Vec<usize>) -> Vec<usize> {
+    let n = cleaned.len() as f64;
+    let alone = innovations(cleaned, &[]);
+    let mut best = (0.0, Vec::new());
+    while !splits.is_empty() {
+        let better = (alone / innovations(cleaned, &splits).max(f64::MIN_POSITIVE)).ln();
+        let worth = 0.5 * n * better - PRICE * n.ln() * splits.len() as f64;
+        if worth > best.0 {
+            best = (worth, splits.clone());
+        }
+        let weakest = weakest(&splits, sums);
+        splits.remove(weakest.1);
+    }
+    best.1
+}
+
+/// The sum of squares of what neither the levels nor the memory around them foretell.
+fn innovations(cleaned: &[f64], splits: &[usize]) -> f64 {
+    let mut residuals = Vec::with_capacity(cleaned.len());
+    let mut from = 0;
+    for to in splits.iter().copied().chain([cleaned.len()]) {
+        let part = &cleaned[from..to];
+        let mean = part.iter().sum::<f64>() / part.len() as f64;
+        residuals.extend(part.iter().map(|value| value - mean));
+        from = to;
+    }
+    let squares: f64 = residuals.iter().map(|value| value * value).sum();
+    squares * autoregression(&correlations(&residuals)).innovation
 }
 
 /// The greedy choice: the strongest first, then those whose interval holds no chosen one.
@@ -67,21 +110,28 @@ fn chosen(mut found: Vec<(f64, usize, usize, usize)>, sums: &[f64], penalty: f64
         }
     }
     // Neighbours may have been chosen for one and the same step.
-    loop {
-        let mut weakest = (penalty, None);
-        for place in 0..splits.len() {
-            let from = if place == 0 { 0 } else { splits[place - 1] };
-            let to = splits.get(place + 1).copied().unwrap_or(sums.len() - 1);
-            let gain = gain(sums, from, splits[place], to);
-            if gain < weakest.0 {
-                weakest = (gain, Some(place));
-            }
+    while !splits.is_empty() {
+        let (gain, place) = weakest(&splits, sums);
+        if gain >= penalty {
+            break;
         }
-        match weakest.1 {
-            Some(place) => splits.remove(place),
-            None => return splits,
-        };
+        splits.remove(place);
     }
+    splits
+}
+
+/// The least gain of a split between its neighbours, and its place among the splits.
+fn weakest(splits: &[usize], sums: &[f64]) -> (f64, usize) {
+    let mut weakest = (f64::INFINITY, 0);
+    for place in 0..splits.len() {
+        let from = if place == 0 { 0 } else { splits[place - 1] };
+        let to = splits.get(place + 1).copied().unwrap_or(sums.len() - 1);
+        let gain = gain(sums, from, splits[place], to);
+        if gain < weakest.0 {
+            weakest = (gain, place);
+        }
+    }
+    weakest
 }
 
 /// By how much a split lowers the sum of squares.
@@ -117,9 +167,9 @@ fn cleaned(cells: &[i32]) -> Vec<f64> {
         .collect()
 }
 
-/// The long-run variance of an AR(1) process with these differences over one and two steps, which
+/// The variance and the long-run variance of an AR(1) process with these differences over one and two steps, which
 /// sparse changes of the level hardly touch.
-fn long_run(values: &[f64]) -> f64 {
+fn variances(values: &[f64]) -> (f64, f64) {
     let variogram = |lag: usize| {
         let sum: f64 = values[lag..]
             .iter()
@@ -130,8 +180,9 @@ fn long_run(values: &[f64]) -> f64 {
     };
     let (one, two) = (variogram(1), variogram(2));
     if one <= 0.0 {
-        return 1.0;
+        return (1.0, 1.0);
     }
     let memory = (two / one - 1.0).clamp(0.0, MAX_MEMORY);
-    one * (1.0 + memory) / ((1.0 - memory) * (1.0 - memory))
+    let variance = one / (1.0 - memory);
+    (variance, variance * (1.0 + memory) / (1.0 - memory))
 }

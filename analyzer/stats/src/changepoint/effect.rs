@@ -57,7 +57,7 @@ pub(super) fn describe(
             if level == 0.0 {
                 difference
             } else {
-                difference / level.abs()
+                (difference / level.abs()).clamp(f64::MIN, f64::MAX)
             }
         };
         let bound = |bound: f64| relative(scaled.unscaled(bound, level));

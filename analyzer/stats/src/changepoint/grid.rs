@@ -42,11 +42,13 @@ impl Scaled {
 
     /// The difference of two scaled values in the unit of the series, from a level on.
     pub(super) fn unscaled(&self, difference: f64, from: f64) -> f64 {
-        if self.logarithmic {
+        let unscaled = if self.logarithmic {
             from * difference.exp_m1()
         } else {
             difference * 4.0
-        }
+        };
+        // From the least to the largest number the difference itself may overflow.
+        unscaled.clamp(f64::MIN, f64::MAX)
     }
 }
 

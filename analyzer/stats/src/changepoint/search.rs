@@ -5,9 +5,25 @@ use super::candidates;
 use super::grid::Positions;
 use super::model::Model;
 use super::scan::{Scan, Split};
+use crate::{effective_size, lag1_of_ranks, mann_whitney};
 
-/// Rounds of learning the noise anew; the search is steady after two or three.
-const MAX_ROUNDS: usize = 6;
+/// Rounds, each of which adds one step to those of the candidates.
+const MAX_ROUNDS: usize = 40;
+/// Evidence that a step may lack before the noise is learnt around it: a step widens the noise that
+/// it is judged by.
+const SLACK: f64 = 3.0;
+
+/// Samples beyond this many cells from the middle count as if they were there, for the slope.
+const FAR: i32 = 4_000;
+/// Parts of so many samples are compared by ranks, too; the memory of shorter ones is not known well
+/// enough.
+const LONG: usize = 20;
+/// Largest p-value of ranks, two-sided, for a shift between long parts.
+const MAX_RANK_P: f64 = 0.05;
+/// By how much a line has to describe two parts better than their levels, in units of the long-run
+/// variance, to count as a trend: a square, so 9 is three standard
+/// deviations of a slope.
+const STEEP: f64 = 9.0;
 
 /// A step: the first sample of the new level, and the p-value of the split.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,23 +42,44 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
     let mut search = Search {
         values,
         positions,
+        around: false,
         scan: Scan::default(),
         min_side,
         threshold: threshold(max_p_value),
         scratch,
     };
-    let mut evidence = Vec::new();
+    let Some(mut model) = search.learn(&splits) else {
+        return Vec::new();
+    };
+    let mut learnt = splits.clone();
+    let mut evidence = search.merge(&model, &mut splits);
     for _ in 0..MAX_ROUNDS {
-        let before = splits.clone();
-        let Some(model) = search.learn(&splits) else {
+        if learnt != splits {
+            let Some(next) = search.learn(&splits) else {
+                break;
+            };
+            model = next;
+            learnt.clone_from(&splits);
+        }
+        let Some(more) = search.divide(&model, &splits) else {
             break;
         };
-        search.merge(&model, &mut splits);
-        search.divide(&model, &mut splits);
-        evidence = search.merge(&model, &mut splits);
-        if splits == before {
+        let mut trial = splits.clone();
+        trial.push(more);
+        trial.sort_unstable();
+        let Some(next) = search.learn(&trial) else {
+            break;
+        };
+        let found = search.merge(&next, &mut trial);
+        if trial.len() <= splits.len() {
             break;
         }
+        splits = trial;
+        evidence = found;
+    }
+    while let Some(place) = search.least_shifted(&splits) {
+        splits.remove(place);
+        evidence = search.merge(&model, &mut splits);
     }
     splits
         .into_iter()
@@ -58,6 +95,8 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
 struct Search<'a> {
     values: &'a [f64],
     positions: Positions,
+    /// Whether the positions were taken around the levels of several parts.
+    around: bool,
     scan: Scan,
     min_side: usize,
     threshold: f64,
@@ -68,9 +107,13 @@ impl Search<'_> {
     /// Learns the noise around the levels between these splits.
     fn learn(&mut self, splits: &[usize]) -> Option<Model> {
         if splits.is_empty() {
-            self.positions = Positions::new(self.values, self.values, &mut self.scratch)?;
+            if self.around {
+                self.positions = Positions::new(self.values, self.values, &mut self.scratch)?;
+                self.around = false;
+            }
             return Some(Model::new(&self.positions.cells, 1));
         }
+        self.around = true;
         let mut residuals = Vec::with_capacity(self.values.len());
         for (from, to) in parts(splits, self.values.len()) {
             let part = &self.values[from..to];
@@ -97,6 +140,50 @@ impl Search<'_> {
         self.scan.best(model, &cells, self.min_side)
     }
 
+    /// Whether two levels describe these samples better than a straight line does, or nearly so.
+    fn is_step(&self, model: &Model, from: usize, at: usize, to: usize) -> bool {
+        let cells = &self.positions.cells[from..to];
+        let (level, n) = (median(cells), cells.len() as f64);
+        let (mut sum, mut squares, mut moment, mut left) = (0.0, 0.0, 0.0, 0.0);
+        for (place, cell) in cells.iter().enumerate() {
+            let value = f64::from((cell - level).clamp(-FAR, FAR));
+            let time = place as f64 - (n - 1.0) / 2.0;
+            sum += value;
+            squares += value * value;
+            moment += value * time;
+            if place < at - from {
+                left += value;
+            }
+        }
+        let before = (at - from) as f64;
+        let excess = left - sum * before / n;
+        let step = excess * excess * n / (before * (n - before));
+        let line = moment * moment * 12.0 / (n * (n * n - 1.0));
+        let rest = (squares - sum * sum / n - line).max(0.0) / n;
+        line - step < STEEP * rest.max(1.0) * model.inflation
+    }
+
+    /// The split between long parts whose levels differ least, if ranks show no shift between them:
+    /// then the shape has changed, or a few samples, and not the level.
+    fn least_shifted(&self, splits: &[usize]) -> Option<usize> {
+        let mut least = (MAX_RANK_P, None);
+        for (place, at) in splits.iter().enumerate() {
+            let from = if place == 0 { 0 } else { splits[place - 1] };
+            let to = splits.get(place + 1).copied().unwrap_or(self.values.len());
+            let (left, right) = (&self.values[from..*at], &self.values[*at..to]);
+            if left.len().min(right.len()) < LONG {
+                continue;
+            }
+            let sizes = [left, right].map(|part| effective_size(part.len(), lag1_of_ranks(part)));
+            if let Some(test) = mann_whitney(left, right, sizes[0], sizes[1])
+                && test.p_value > least.0
+            {
+                least = (test.p_value, Some(place));
+            }
+        }
+        least.1
+    }
+
     /// Removes the weakest split until each that is left has enough evidence, which is returned.
     fn merge(&mut self, model: &Model, splits: &mut Vec<usize>) -> Vec<f64> {
         loop {
@@ -104,7 +191,9 @@ impl Search<'_> {
             for place in 0..splits.len() {
                 let from = if place == 0 { 0 } else { splits[place - 1] };
                 let to = splits.get(place + 1).copied().unwrap_or(self.values.len());
-                let found = self.within(model, from, to);
+                let found = self
+                    .within(model, from, to)
+                    .filter(|split| self.is_step(model, from, from + split.at, to));
                 evidence.push(found.map_or(f64::NEG_INFINITY, |split| split.evidence));
                 if let Some(found) = found
                     && found.evidence >= self.threshold
@@ -122,20 +211,19 @@ impl Search<'_> {
         }
     }
 
-    /// Splits parts as long as one holds a step with enough evidence.
-    fn divide(&mut self, model: &Model, splits: &mut Vec<usize>) {
-        let mut open: Vec<(usize, usize)> = parts(splits, self.values.len()).collect();
-        while let Some((from, to)) = open.pop() {
+    /// The split inside a part that has the most evidence, if it may turn out to be enough once the
+    /// noise is learnt around it.
+    fn divide(&mut self, model: &Model, splits: &[usize]) -> Option<usize> {
+        let mut best: Option<(f64, usize)> = None;
+        for (from, to) in parts(splits, self.values.len()) {
             if let Some(found) = self.within(model, from, to)
-                && found.evidence >= self.threshold
+                && found.evidence >= self.threshold - SLACK
+                && best.is_none_or(|(most, _)| found.evidence > most)
             {
-                let at = from + found.at;
-                splits.push(at);
-                open.push((from, at));
-                open.push((at, to));
+                best = Some((found.evidence, from + found.at));
             }
         }
-        splits.sort_unstable();
+        best.map(|(_, at)| at)
     }
 }
 
@@ -151,4 +239,57 @@ fn median(cells: &[i32]) -> i32 {
     let mut cells = cells.to_vec();
     let middle = cells.len() / 2;
     *cells.select_nth_unstable(middle).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
+
+    #[test]
+    fn a_slope_is_no_staircase() {
+        let slope: Vec<f64> = Noise::new(1)
+            .normals(400)
+            .iter()
+            .enumerate()
+            .map(|(place, noise)| 0.05 * place as f64 + noise)
+            .collect();
+        assert_eq!(steps(&slope, 6, 0.005), []);
+    }
+
+    #[test]
+    fn a_wandering_series_has_few_steps() {
+        let mut found = 0;
+        for seed in 0..40 {
+            let mut level = 0.0;
+            let walk: Vec<f64> = Noise::new(seed)
+                .normals(250)
+                .iter()
+                .map(|step| {
+                    level += step;
+                    level
+                })
+                .collect();
+            found += steps(&walk, 6, 0.005).len();
+        }
+        assert!(found <= 20, "{found} steps in 40 random walks");
+    }
+
+    #[test]
+    fn neighbouring_steps_do_not_hide_each_other() {
+        for seed in 0..10 {
+            let mut values = Noise::new(seed).normals(300);
+            for (place, value) in values.iter_mut().enumerate() {
+                *value += [0.0, 5.0, 1.0, 6.0, -2.0][place / 60];
+            }
+            let found: Vec<usize> = steps(&values, 6, 0.005)
+                .iter()
+                .map(|step| step.at)
+                .collect();
+            assert_eq!(found.len(), 4, "seed {seed}: {found:?}");
+            for (at, want) in found.iter().zip([60, 120, 180, 240]) {
+                assert!(at.abs_diff(want) <= 2, "seed {seed}: {found:?}");
+            }
+        }
+    }
 }

@@ -173,3 +173,30 @@ fn pool(noise: &mut Noise, n: usize) -> Vec<f64> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::robust::median;
+
+    #[test]
+    fn every_kind_keeps_its_level_but_for_the_factors() {
+        for kind in Kind::ALL {
+            let mut ratios = Vec::new();
+            for seed in 0..40 {
+                let factors: Vec<f64> = (0..1_344)
+                    .map(|i| if i < 672 { 1.0 } else { 1.2 })
+                    .collect();
+                let series = kind.series(&mut Noise::new(seed), &factors);
+                assert!(
+                    series.iter().all(|value| value.is_finite() && *value > 0.0),
+                    "{kind:?}"
+                );
+                let before = median(&series[..672]).expect("samples");
+                ratios.push(median(&series[672..]).expect("samples") / before);
+            }
+            let ratio = median(&ratios).expect("ratios");
+            assert!((ratio - 1.2).abs() < 0.02, "{kind:?}: {ratio}");
+        }
+    }
+}
