@@ -4,6 +4,8 @@
 //! contiguous and in order. A series' name gives its labels: a list of `key=value`, or parts
 //! between `|`, `/`, `,` or `;`, where the place is the key. Samples are put on the grid of the
 //! typical distance; without `--period` the cycle is one day.
+//!
+//! `fleet --scale SERIES SAMPLES` measures the search on noise of that size instead.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,11 +13,18 @@ use std::fs;
 use std::io::Write;
 
 use driftline_stats::fleet::{FleetSeries, Label, Options, detect};
+use driftline_stats::noise::Noise;
 
 const DAY_S: i64 = 86_400;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, series, samples] = arguments.as_slice()
+        && flag == "--scale"
+    {
+        measure(series.parse()?, samples.parse()?);
+        return Ok(());
+    }
     let [input, output, rest @ ..] = arguments.as_slice() else {
         return Err("usage: fleet INPUT OUTPUT [--period SAMPLES]".into());
     };
@@ -70,6 +79,51 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     fs::File::create(output)?.write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// Times the search over `series` series of services with five hosts and two metrics, one service of
+/// which moves.
+fn measure(series: usize, samples: usize) {
+    let mut noise = Noise::new(1);
+    let fleet: Vec<FleetSeries> = (0..series)
+        .map(|i| {
+            let (service, host, metric) = (i / 10, i / 2 % 5, i % 2);
+            let values = (0..samples)
+                .map(|t| {
+                    let moved = if service == 3 && t >= samples / 2 {
+                        1.03
+                    } else {
+                        1.0
+                    };
+                    moved * (0.02 * noise.normal()).exp()
+                })
+                .collect();
+            let text = format!("service=s{service}|host=h{host}|metric=m{metric}");
+            FleetSeries {
+                labels: labels(&text),
+                name: text,
+                values,
+                weight: 1.0,
+            }
+        })
+        .collect();
+    for threads in [
+        1,
+        std::thread::available_parallelism().map_or(1, usize::from),
+    ] {
+        let options = Options {
+            period: Some(96),
+            threads,
+            ..Options::default()
+        };
+        let start = std::time::Instant::now();
+        let events = detect(&fleet, &options);
+        let elapsed = start.elapsed();
+        println!(
+            "{series} series x {samples}, {threads} threads: {elapsed:.2?}, {} events",
+            events.len()
+        );
+    }
 }
 
 type Rows = Vec<(String, Vec<(i64, f64)>)>;

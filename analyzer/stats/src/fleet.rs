@@ -9,7 +9,7 @@
 //! then explained by the labels that account for most of the movement, removed, and the scan is
 //! repeated: what a service did must not be found again in each of its hosts.
 //!
-//! [`group`](group::group) does the last part for alarms that come from other detectors over
+//! [`group()`] does the last part for alarms that come from other detectors over
 //! series without a common grid. Reading series, naming labels and delivering findings are left to
 //! the caller.
 
@@ -24,6 +24,7 @@ mod scan;
 mod search;
 
 pub use control::subtract_controls;
+pub use group::{Alarm, Group, GroupOptions, group};
 pub use search::detect;
 
 /// A label: its key and its value.

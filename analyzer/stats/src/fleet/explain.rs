@@ -1,8 +1,8 @@
 //! Whose step it was: the labels that account for most of a movement, its members, its size.
 
 use super::noise_model::NoiseModel;
-use super::scan::{Dense, Step};
-use super::search::Fleet;
+use super::scan::Dense;
+use super::search::{Fleet, LARGE_SHARE};
 use super::{Event, Member};
 use crate::distribution::normal_two_sided;
 use crate::multiple::benjamini_hochberg;
@@ -12,15 +12,21 @@ const CONFIDENCE: f64 = 0.99;
 /// The better explanation's place is looked for this many times the least side around the place
 /// where the scan saw the step.
 const REFINE_SIDES: usize = 2;
-/// Groups of more than half of the fleet, or measured against a control that is, are ambiguous: the
-/// one may have risen or the other fallen.
-const AMBIGUOUS_SHARE: f64 = 0.25;
+
+/// A place where the level changes, and the stretch on which it is measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// The first sample of the new level.
+    pub(super) at: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
 
 /// A step with the candidate that explains it.
 pub(super) struct Explained {
     pub(super) candidate: usize,
-    /// The first sample of the new level.
-    pub(super) at: usize,
+    /// Where, and the stretch on which it was found.
+    pub(super) span: Span,
     /// Pooled difference of residuals, and half the width of its interval.
     step: f64,
     half_width: f64,
@@ -37,9 +43,9 @@ pub(super) struct MemberStep {
 }
 
 impl Explained {
-    /// Whether this is the same finding as another.
-    pub(super) fn repeats(&self, other: &Self) -> bool {
-        self.candidate == other.candidate && self.at == other.at
+    /// Whether this is the same finding as another: the same group, nearer than a side.
+    pub(super) fn repeats(&self, other: &Self, side: usize) -> bool {
+        self.candidate == other.candidate && self.span.at.abs_diff(other.span.at) < side
     }
 
     pub(super) fn event(self, fleet: &Fleet<'_>, p_value: f64) -> Event {
@@ -72,7 +78,7 @@ impl Explained {
             }
         });
         Event {
-            index: self.at,
+            index: self.span.at,
             constraint: candidate.constraint.clone(),
             members: members.collect(),
             effect,
@@ -91,7 +97,7 @@ impl Explained {
 /// With own steps `e` of weight `w` (samples by variance), a candidate that gives all its members
 /// one common step accounts for `(Σ w e)² / Σ w` of the fleet's sum of squares: the likelihood ratio
 /// of that one step. More members that moved alike add to it; members that did not move dilute it.
-pub(super) fn explain(fleet: &Fleet<'_>, chosen: usize, step: &Step) -> Option<Explained> {
+pub(super) fn explain(fleet: &Fleet<'_>, chosen: usize, step: &Span) -> Option<Explained> {
     let control = fleet.control(chosen);
     let related = fleet.related(&fleet.candidates[chosen].members);
     let mut steps: Vec<Option<f64>> = vec![None; fleet.prepared.len()];
@@ -128,8 +134,8 @@ pub(super) fn explain(fleet: &Fleet<'_>, chosen: usize, step: &Step) -> Option<E
 
 /// Where a large group moved against all others, either may be the one that moved: the one whose
 /// own step, against nothing, is the larger.
-fn mover(fleet: &Fleet<'_>, candidate: usize, step: &Step) -> usize {
-    if fleet.share(candidate) <= AMBIGUOUS_SHARE {
+fn mover(fleet: &Fleet<'_>, candidate: usize, step: &Span) -> usize {
+    if fleet.share(candidate) <= LARGE_SHARE {
         return candidate;
     }
     let Some(complement) = fleet.complement(candidate) else {
@@ -151,7 +157,7 @@ fn mover(fleet: &Fleet<'_>, candidate: usize, step: &Step) -> usize {
 }
 
 /// The difference of a series' means after and before a step within the step's interval.
-fn own_step(fleet: &Fleet<'_>, series: usize, control: Option<&[f64]>, step: &Step) -> Option<f64> {
+fn own_step(fleet: &Fleet<'_>, series: usize, control: Option<&[f64]>, step: &Span) -> Option<f64> {
     let residual = &fleet.prepared[series].as_ref()?.residual;
     let mean = |from: usize, to: usize| {
         let (mut sum, mut n) = (0.0, 0.0);
@@ -167,19 +173,8 @@ fn own_step(fleet: &Fleet<'_>, series: usize, control: Option<&[f64]>, step: &St
     Some(mean(step.at, step.to)? - mean(step.from, step.at)?)
 }
 
-/// A known event measured over the whole grid; `None` where nothing is left of it.
-pub(super) fn measure_whole(fleet: &Fleet<'_>, explained: &Explained) -> Option<Explained> {
-    let whole = Step {
-        at: explained.at,
-        from: 0,
-        to: fleet.length,
-        ln_p: 0.0,
-    };
-    measure(fleet, explained.candidate, &whole)
-}
-
 /// The place and size of a candidate's step, and what each member did.
-fn measure(fleet: &Fleet<'_>, candidate: usize, step: &Step) -> Option<Explained> {
+pub(super) fn measure(fleet: &Fleet<'_>, candidate: usize, step: &Span) -> Option<Explained> {
     let side = fleet.options.min_side.max(2);
     let pooled = fleet.aggregate(candidate);
     let (from, to) = (pooled.rank(step.from), pooled.rank(step.to));
@@ -197,7 +192,7 @@ fn measure(fleet: &Fleet<'_>, candidate: usize, step: &Step) -> Option<Explained
     }
     let (rank, difference) = best.1?;
     let at = pooled.places[rank];
-    let noise = noise_at(&pooled, from, rank, to)?;
+    let noise = noise_at(&pooled, from, rank, to)?.at_least(fleet.memory[candidate]);
     let half_width = noise.half_width((rank - from) as f64, (to - rank) as f64, CONFIDENCE);
     let members = fleet.candidates[candidate]
         .members
@@ -209,7 +204,7 @@ fn measure(fleet: &Fleet<'_>, candidate: usize, step: &Step) -> Option<Explained
         .collect();
     Some(Explained {
         candidate,
-        at,
+        span: Span { at, ..*step },
         step: difference,
         half_width,
         members,
@@ -220,7 +215,7 @@ fn noise_at(series: &Dense, from: usize, at: usize, to: usize) -> Option<NoiseMo
     series.noise(&[from, at, to])
 }
 
-fn member(own: &Dense, series: usize, at: usize, step: &Step, pooled: f64) -> Option<MemberStep> {
+fn member(own: &Dense, series: usize, at: usize, step: &Span, pooled: f64) -> Option<MemberStep> {
     let (from, rank, to) = (own.rank(step.from), own.rank(at), own.rank(step.to));
     if rank == from || to == rank {
         return None;
@@ -245,7 +240,7 @@ pub(super) fn returned(fleet: &Fleet<'_>, explained: &Explained) -> Option<(usiz
     let longest = fleet.options.persistence;
     let pooled = fleet.aggregate(explained.candidate);
     let n = pooled.values.len();
-    let at = pooled.rank(explained.at);
+    let at = pooled.rank(explained.span.at);
     let window = |from: usize, to: usize| (to >= from + side).then(|| pooled.mean(from, to));
     // The incident lies between the two ranks; before and after it the level is the same.
     let between = |from: usize, to: usize| {

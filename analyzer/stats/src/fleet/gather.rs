@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{FleetSeries, Label};
+use super::Label;
 
 /// A set of series, and the labels that select exactly it.
 #[derive(Debug, Clone)]
@@ -16,12 +16,12 @@ pub(super) struct Candidate {
 /// label at all select. Where several constraints select one set, the one with the fewest labels
 /// stays, then the one whose keys come first.
 pub(super) fn candidates(
-    series: &[FleetSeries],
+    series: &[&[Label]],
     usable: &[bool],
     max_labels: usize,
 ) -> Vec<Candidate> {
     let mut keys: Vec<&str> = Vec::new();
-    for label in series.iter().flat_map(|s| &s.labels) {
+    for label in series.iter().copied().flatten() {
         if !keys.contains(&label.0.as_str()) {
             keys.push(&label.0);
         }
@@ -31,7 +31,6 @@ pub(super) fn candidates(
     let mut selected: BTreeMap<Constraint<'_>, Vec<usize>> = BTreeMap::new();
     for (i, one) in series.iter().enumerate().filter(|(i, _)| usable[*i]) {
         let mut labels: Vec<(usize, &str)> = one
-            .labels
             .iter()
             .filter_map(|label| Some((keys.iter().position(|k| *k == label.0)?, label.1.as_str())))
             .collect();
@@ -89,16 +88,16 @@ fn extend<'a>(
 mod tests {
     use super::*;
 
-    fn series(labels: &[(&str, &str)]) -> FleetSeries {
-        FleetSeries {
-            name: String::new(),
-            labels: labels
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-            values: Vec::new(),
-            weight: 1.0,
-        }
+    fn series(labels: &[(&str, &str)]) -> Vec<Label> {
+        labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    fn select(fleet: &[Vec<Label>], usable: &[bool]) -> Vec<(String, Vec<usize>)> {
+        let labels: Vec<&[Label]> = fleet.iter().map(Vec::as_slice).collect();
+        named(&candidates(&labels, usable, 2))
     }
 
     fn named(candidates: &[Candidate]) -> Vec<(String, Vec<usize>)> {
@@ -122,7 +121,7 @@ mod tests {
             series(&[("service", "a"), ("host", "2"), ("region", "x")]),
             series(&[("service", "b"), ("host", "1"), ("region", "x")]),
         ];
-        let got = named(&candidates(&fleet, &[true; 3], 2));
+        let got = select(&fleet, &[true; 3]);
         let want = [
             ("", vec![0, 1, 2]),
             ("service=a", vec![0, 1]),
@@ -141,7 +140,7 @@ mod tests {
             series(&[]),
             series(&[("service", "a")]),
         ];
-        let got = named(&candidates(&fleet, &[true, true, false], 2));
+        let got = select(&fleet, &[true, true, false]);
         let want = [("", vec![0, 1]), ("service=a", vec![0])];
         assert_eq!(got, want.map(|(text, members)| (text.to_owned(), members)));
         assert!(candidates(&[], &[], 2).is_empty());

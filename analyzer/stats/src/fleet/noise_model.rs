@@ -13,44 +13,64 @@ const ROUNDS: usize = 4;
 /// Noise around a piecewise constant level.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct NoiseModel {
-    /// Square root of the long-run variance: the mean of n samples has the standard error
-    /// `long_run / √n`.
-    pub(super) long_run: f64,
-    /// Degrees of freedom of the estimate.
-    pub(super) freedom: f64,
+    samples: f64,
+    levels: f64,
+    /// Standard deviation of a sample.
+    marginal: f64,
+    /// The long-run variance in units of the marginal one: the mean of n samples has the variance
+    /// `marginal² ratio / n`.
+    pub(super) ratio: f64,
 }
 
 impl NoiseModel {
     /// Estimated from residuals of which `levels` means were subtracted; `None` where too few are
     /// left or nothing varies.
     pub(super) fn estimate(residuals: &[f64], levels: usize) -> Option<Self> {
-        let n = residuals.len() as f64;
-        let free = n - levels as f64;
+        let free = residuals.len() as f64 - levels as f64;
         if free < MIN_FREEDOM {
             return None;
         }
         let square: f64 = residuals.iter().map(|r| r * r).sum();
-        let ratio = long_run_ratio(residuals, square, levels);
-        let long_run = (square / free * ratio).sqrt();
-        let freedom = (n / ratio - levels as f64).max(MIN_FREEDOM);
-        (long_run > 0.0 && long_run.is_finite()).then_some(Self { long_run, freedom })
+        let marginal = (square / free).sqrt();
+        (marginal > 0.0 && marginal.is_finite()).then(|| Self {
+            samples: residuals.len() as f64,
+            levels: levels as f64,
+            marginal,
+            ratio: long_run_ratio(residuals, square, levels),
+        })
     }
 
-    /// The normal deviate that is as rare as this one, of which the variance was estimated: the
+    /// The same with no less memory than this ratio says.
+    pub(super) fn at_least(self, ratio: f64) -> Self {
+        Self {
+            ratio: self.ratio.max(ratio),
+            ..self
+        }
+    }
+
+    fn long_run(&self) -> f64 {
+        self.marginal * self.ratio.sqrt()
+    }
+
+    /// Degrees of freedom of the estimate: the effective samples less the means.
+    fn freedom(&self) -> f64 {
+        (self.samples / self.ratio - self.levels).max(MIN_FREEDOM)
+    }
+
+    /// The normal deviate that is as rare as this statistic, whose variance was estimated: the
     /// signed root of the likelihood ratio, `√(ν ln(1 + t²/ν))`.
     pub(super) fn deviate(&self, statistic: f64) -> f64 {
-        let t = statistic / self.long_run;
-        (self.freedom * (t * t / self.freedom).ln_1p())
-            .sqrt()
-            .copysign(t)
+        let (t, freedom) = (statistic / self.long_run(), self.freedom());
+        (freedom * (t * t / freedom).ln_1p()).sqrt().copysign(t)
     }
 
     /// Half the width of the two-sided interval of a difference of means over `n1` and `n2` samples.
     pub(super) fn half_width(&self, n1: f64, n2: f64, confidence: f64) -> f64 {
         let z = normal_quantile(0.5 + confidence / 2.0);
         // The inverse of `deviate`: Student's quantile, nearly.
-        let t = (self.freedom * (z * z / self.freedom).exp_m1()).sqrt();
-        t * self.long_run * (1.0 / n1 + 1.0 / n2).sqrt()
+        let freedom = self.freedom();
+        let t = (freedom * (z * z / freedom).exp_m1()).sqrt();
+        t * self.long_run() * (1.0 / n1 + 1.0 / n2).sqrt()
     }
 }
 
@@ -131,7 +151,7 @@ mod tests {
     fn long_run_variance_of_ar1() {
         for (seed, phi) in [(1, 0.0), (2, 0.4), (3, 0.7)] {
             let x = Noise::new(seed).ar1(20_000, phi);
-            let got = NoiseModel::estimate(&x, 1).expect("noise").long_run;
+            let got = NoiseModel::estimate(&x, 1).expect("noise").long_run();
             let want = ((1.0 + phi) / (1.0 - phi)).sqrt();
             assert!(
                 (got / want - 1.0).abs() < 0.06,

@@ -21,8 +21,24 @@ pub(super) struct Step {
     pub(super) from: usize,
     /// One past the last sample of that interval.
     pub(super) to: usize,
-    /// Natural logarithm of the probability that noise alone shows as much in this series.
-    pub(super) ln_p: f64,
+    /// The CUSUM in the unit of the series.
+    statistic: f64,
+    /// The noise around the levels that the interval and the step leave.
+    pub(super) noise: NoiseModel,
+    /// Samples on the interval, the least number per side, and intervals that were looked at.
+    samples: usize,
+    side: usize,
+    intervals: usize,
+}
+
+impl Step {
+    /// Natural logarithm of the probability that noise with at least this memory
+    /// ([`NoiseModel::ratio`]) shows as much anywhere in this series: by Bonferroni over the
+    /// intervals, each of which could have shown it.
+    pub(super) fn ln_p(&self, ratio: f64) -> f64 {
+        let z = self.noise.at_least(ratio).deviate(self.statistic);
+        (ln_tail(z, self.samples, self.side) + (self.intervals as f64).ln()).min(0.0)
+    }
 }
 
 /// The known samples of a series, and their places on the grid.
@@ -97,14 +113,15 @@ pub(super) fn clearest_step(series: &Dense, side: usize) -> Option<Step> {
         changes.push(to);
     }
     let noise = series.noise(&changes)?;
-    let z = noise.deviate(square.sqrt());
-    // Bonferroni over the intervals: every one of them could have shown it.
-    let ln_p = ln_tail(z, to - from, side) + (intervals.len() as f64).ln();
     Some(Step {
         at: series.places[at],
         from: series.places[from],
         to: series.places[to - 1] + 1,
-        ln_p: ln_p.min(0.0),
+        statistic: square.sqrt(),
+        noise,
+        samples: to - from,
+        side,
+        intervals: intervals.len(),
     })
 }
 

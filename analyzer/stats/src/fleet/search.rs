@@ -1,16 +1,20 @@
 //! The search for events: scan every group, explain the clearest step, remove it, repeat.
 
+use std::collections::BTreeMap;
+
 use super::control::common;
-use super::explain::{Explained, explain, measure_whole, returned};
+use super::explain::{Explained, Span, explain, measure, returned};
 use super::gather::{Candidate, candidates};
 use super::parallel;
 use super::prepare::{Prepared, prepare};
 use super::scan::{Dense, Step, clearest_step};
-use super::{Event, FleetSeries, Options};
+use super::{Event, FleetSeries, Label, Options};
 
 /// A group with more than this part of the fleet moves the fleet's median; it is measured against
 /// the median of all others instead.
-const LARGE_SHARE: f64 = 0.25;
+pub(super) const LARGE_SHARE: f64 = 0.25;
+/// Candidates of one kind that tell what is typical of it.
+const MIN_KIND: usize = 5;
 /// Once this part of the fleet has changed, the fleet's median is taken anew.
 const STALE_SHARE: f64 = 0.05;
 
@@ -31,24 +35,38 @@ pub fn detect(series: &[FleetSeries], options: &Options) -> Vec<Event> {
         for (candidate, step) in stale.drain(..).zip(fresh) {
             steps[candidate] = step;
         }
-        let Some((chosen, step)) = clearest(&steps, &retired) else {
+        if fleet.memory.is_empty() {
+            fleet.memory = typical_memory(&fleet.candidates, &steps);
+        }
+        let Some((chosen, step, ln_p)) = clearest(&fleet, &steps, &retired) else {
             break;
         };
-        let ln_p = step.ln_p + (fleet.candidates.len() as f64).ln();
+        let ln_p = ln_p + (fleet.candidates.len() as f64).ln();
         if ln_p > limit {
             break;
         }
-        let Some(explained) = explain(&fleet, chosen, &step) else {
+        let span = Span {
+            at: step.at,
+            from: step.from,
+            to: step.to,
+        };
+        let Some(explained) = explain(&fleet, chosen, &span) else {
             retired[chosen] = true;
             continue;
         };
         let members = fleet.candidates[explained.candidate].members.clone();
+        let near = |earlier: &Explained| earlier.repeats(&explained, options.min_side);
         if let Some((from, to)) = returned(&fleet, &explained) {
             fleet.leave_out(&members, from, to);
-        } else if explained.members.iter().all(|member| !member.moved)
-            || found.iter().any(|(earlier, _)| earlier.repeats(&explained))
-        {
-            // Removing it again would change nothing.
+        } else if let Some(earlier) = found.iter().position(|(earlier, _)| near(earlier)) {
+            // What is left of an event that was measured too small belongs to it.
+            fleet.measure_again(&mut found[earlier..=earlier], |earlier| Span {
+                at: earlier.span.at,
+                ..explained.span
+            });
+            retired[chosen] = true;
+        } else if explained.members.iter().all(|member| !member.moved) {
+            // Removing it would change nothing.
             retired[chosen] = true;
             continue;
         } else {
@@ -56,34 +74,64 @@ pub fn detect(series: &[FleetSeries], options: &Options) -> Vec<Event> {
             found.push((explained, ln_p.min(0.0).exp()));
         }
         stale = fleet.touched(&members);
+        if stale.len() == fleet.candidates.len() {
+            fleet.measure_again(&mut found, |explained| explained.span);
+        }
     }
-    let found = remeasured(&mut fleet, found);
+    fleet.renew_common();
+    let to = fleet.length;
+    fleet.measure_again(&mut found, |explained| Span {
+        from: 0,
+        to,
+        ..explained.span
+    });
     ranked(&fleet, found)
 }
 
-/// Measures every event once more, with all others taken out: while events that point the same way
-/// are still in the fleet's median, each seems smaller than it is.
-fn remeasured(fleet: &mut Fleet<'_>, found: Vec<(Explained, f64)>) -> Vec<(Explained, f64)> {
-    fleet.renew_common();
-    found
+/// Per candidate the typical memory among the candidates whose constraints name the same keys: one
+/// group's own estimate scatters, and the ones that scatter low would be the false alarms. 1 where
+/// there are too few to tell what is typical.
+fn typical_memory(candidates: &[Candidate], steps: &[Option<Step>]) -> Vec<f64> {
+    let kind = |candidate: &Candidate| -> Vec<String> {
+        candidate
+            .constraint
+            .iter()
+            .map(|label| label.0.clone())
+            .collect()
+    };
+    let mut ratios: BTreeMap<Vec<String>, Vec<f64>> = BTreeMap::new();
+    for (candidate, step) in candidates.iter().zip(steps) {
+        if let Some(step) = step {
+            ratios
+                .entry(kind(candidate))
+                .or_default()
+                .push(step.noise.ratio);
+        }
+    }
+    let typical: BTreeMap<Vec<String>, f64> = ratios
         .into_iter()
-        .map(|(explained, p_value)| {
-            fleet.put_back(&explained);
-            let again = measure_whole(fleet, &explained).unwrap_or(explained);
-            fleet.take_back(&again);
-            (again, p_value)
-        })
+        .filter(|(_, ratios)| ratios.len() >= MIN_KIND)
+        .filter_map(|(kind, ratios)| Some((kind, crate::median(&ratios)?)))
+        .collect();
+    candidates
+        .iter()
+        .map(|c| typical.get(&kind(c)).copied().unwrap_or(1.0))
         .collect()
 }
 
 /// The candidate with the least p-value; the earlier one of equals.
-fn clearest(steps: &[Option<Step>], retired: &[bool]) -> Option<(usize, Step)> {
-    let mut best: Option<(usize, Step)> = None;
+fn clearest(
+    fleet: &Fleet<'_>,
+    steps: &[Option<Step>],
+    retired: &[bool],
+) -> Option<(usize, Step, f64)> {
+    let mut best: Option<(usize, Step, f64)> = None;
     for (i, step) in steps.iter().enumerate().filter(|(i, _)| !retired[*i]) {
-        if let Some(step) = step
-            && best.is_none_or(|(_, other)| step.ln_p < other.ln_p)
-        {
-            best = Some((i, *step));
+        if let Some(step) = step {
+            let ln_p = step.ln_p(fleet.memory[i]);
+            if best.is_none_or(|(_, _, other)| ln_p < other) {
+                best = Some((i, *step, ln_p));
+            }
         }
     }
     best
@@ -98,12 +146,14 @@ pub(super) struct Fleet<'a> {
     pub(super) prepared: Vec<Option<Prepared>>,
     /// Per series the candidates that it is a member of.
     memberships: Vec<Vec<usize>>,
-    pub(super) length: usize,
+    length: usize,
     usable: usize,
     common: Vec<f64>,
     /// Per large candidate what all others do; `None` where that explains nothing.
     others: Vec<Option<Vec<f64>>>,
     changed_since_common: usize,
+    /// Per candidate the least memory that its noise is taken to have.
+    pub(super) memory: Vec<f64>,
 }
 
 impl<'a> Fleet<'a> {
@@ -113,7 +163,8 @@ impl<'a> Fleet<'a> {
             prepare(&series[i].values, length, options.period, options.incident)
         });
         let usable: Vec<bool> = prepared.iter().map(Option::is_some).collect();
-        let candidates = candidates(series, &usable, options.max_labels);
+        let labels: Vec<&[Label]> = series.iter().map(|s| s.labels.as_slice()).collect();
+        let candidates = candidates(&labels, &usable, options.max_labels);
         let mut memberships = vec![Vec::new(); series.len()];
         for (c, candidate) in candidates.iter().enumerate() {
             for member in &candidate.members {
@@ -131,6 +182,7 @@ impl<'a> Fleet<'a> {
             length,
             common: Vec::new(),
             changed_since_common: 0,
+            memory: Vec::new(),
         };
         fleet.renew_common();
         fleet
@@ -251,10 +303,22 @@ impl<'a> Fleet<'a> {
         self.add_step(explained, 1.0);
     }
 
+    /// Measures every event once more, with all others taken out: while events that point the same
+    /// way are still in the fleet's median, each seems smaller than it is.
+    fn measure_again(&mut self, found: &mut [(Explained, f64)], span: impl Fn(&Explained) -> Span) {
+        for (explained, _) in found {
+            self.put_back(explained);
+            if let Some(again) = measure(self, explained.candidate, &span(explained)) {
+                *explained = again;
+            }
+            self.take_back(explained);
+        }
+    }
+
     fn add_step(&mut self, explained: &Explained, factor: f64) {
         for member in explained.members.iter().filter(|member| member.moved) {
             if let Some(prepared) = &mut self.prepared[member.series] {
-                prepared.residual[explained.at..]
+                prepared.residual[explained.span.at..]
                     .iter_mut()
                     .for_each(|v| *v += factor * member.step);
             }
