@@ -33,11 +33,11 @@ const MOST_LOG: f64 = 700.0;
 
 /// Interleaved runs share the drift of their environment: what is left to each run is smaller.
 const INTERLEAVED: Prior = Prior {
-    none: 0.3,
-    scale: 0.03,
-    tail: 1.5,
-    own: 1.2,
-    shared: 2.0,
+    none: 0.25,
+    scale: 0.015,
+    tail: 1.8,
+    own: 1.4,
+    shared: 2.3,
 };
 /// Runs apart from each other: the whole spread is theirs.
 const APART: Prior = Prior {

@@ -7,9 +7,13 @@ use super::{Comparison, LEAST_VALUES, Metric, Options, Scale, too_little};
 use crate::student::student_quantile;
 use crate::{effective_size, finite, quantile};
 
-/// Independent samples that each window must be worth for its interval to hold.
+/// Independent samples that each window must be worth, even if its memory is as long as its upper
+/// confidence limit: an interval that is given only where the memory happened to look short would
+/// not hold.
 const LEAST_EFFECTIVE: f64 = 6.0;
-/// Part of a window that is winsorised at each end.
+/// Standard errors to the upper confidence limit of the memory.
+const MEMORY_ERRORS: f64 = 2.0;
+/// Part of a window that the trimmed mean leaves out at each end.
 const TRIM: f64 = 0.1;
 
 /// Compares the level of window `b` with that of `a`, each in time order: relative to `a` where all
@@ -27,7 +31,9 @@ pub fn compare_windows(a: &[f64], b: &[f64], options: &Options) -> Comparison {
     let (Some(of_a), Some(of_b)) = (Level::of(&a, memory), Level::of(&b, memory)) else {
         return too_little(Metric::P50);
     };
-    if of_a.effective.min(of_b.effective) < LEAST_EFFECTIVE {
+    let least = a.len().min(b.len());
+    let longest = memory + MEMORY_ERRORS * (1.0 - memory * memory).sqrt() / ((a.len() + b.len()) as f64).sqrt();
+    if effective_size(least, longest.min(1.0)) < LEAST_EFFECTIVE {
         return too_little(Metric::P50);
     }
     let error = (of_a.variance + of_b.variance).sqrt();
@@ -43,7 +49,8 @@ pub fn compare_windows(a: &[f64], b: &[f64], options: &Options) -> Comparison {
     scale.bounded(Metric::P50, Some(bounded), 0.0)
 }
 
-/// A window's trimmed mean and its variance.
+/// A window's trimmed mean and its variance: Tukey and McLaughlin, "Less vulnerable confidence and
+/// significance procedures for location" (1963), with the effective size.
 struct Level {
     mean: f64,
     variance: f64,
@@ -58,13 +65,16 @@ impl Level {
             quantile(&mut scratch, 1.0 - TRIM)?,
         );
         let n = values.len() as f64;
-        let clamped: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();
-        let mean = clamped.iter().sum::<f64>() / n;
-        let squares: f64 = clamped.iter().map(|value| (value - mean).powi(2)).sum();
+        let cut = (n * TRIM).floor() as usize;
+        scratch.sort_by(f64::total_cmp);
+        let kept = &scratch[cut..values.len() - cut];
+        let winsorised: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();
+        let center = winsorised.iter().sum::<f64>() / n;
+        let squares: f64 = winsorised.iter().map(|value| (value - center).powi(2)).sum();
         let effective = effective_size(values.len(), memory);
         Some(Self {
-            mean,
-            variance: squares / (n - 1.0) / effective,
+            mean: kept.iter().sum::<f64>() / kept.len() as f64,
+            variance: squares / (n - 1.0) / (1.0 - 2.0 * TRIM).powi(2) / effective,
             effective,
         })
     }
