@@ -197,3 +197,63 @@ impl Layout {
         shrunk.max(1.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
+
+    fn side(noise: &mut Noise, runs: usize, shape: impl Fn(f64) -> f64) -> Vec<Vec<f64>> {
+        let run = |noise: &mut Noise| noise.normals(150).into_iter().map(&shape).collect();
+        (0..runs).map(|_| run(noise)).collect()
+    }
+
+    /// Whatever the distribution, small p-values are as rare as they say.
+    #[test]
+    fn holds_its_level() {
+        let mut noise = Noise::new(2);
+        let (cases, mut low) = (600, 0);
+        for case in 0..cases {
+            let shape = |z: f64| if case % 2 == 0 { z } else { (0.8 * z).exp() };
+            let (a, b) = (side(&mut noise, 5, shape), side(&mut noise, 5, shape));
+            low += u32::from(score(&a, &b, 0.0).expect("a score").p_value < 0.05);
+        }
+        // 30 expected at the most; three standard errors are 16.
+        assert!((8..46).contains(&low), "{low}");
+    }
+
+    /// The whole of a run's tail comes and goes together: runs must count, not requests.
+    #[test]
+    fn tails_that_differ_between_runs_are_dispersed() {
+        let mut noise = Noise::new(3);
+        let mut bursts = |runs: usize| -> Vec<Vec<f64>> {
+            (0..runs)
+                .map(|_| {
+                    let burst = if noise.uniform() < 0.5 { 30 } else { 2 };
+                    let mut run = noise.normals(150);
+                    for value in run.iter_mut().take(burst) {
+                        *value = 4.0 + value.abs();
+                    }
+                    run
+                })
+                .collect()
+        };
+        let low = (0..300)
+            .filter(|_| {
+                let (a, b) = (bursts(5), bursts(5));
+                score(&a, &b, 0.0).expect("a score").p_value < 0.003
+            })
+            .count();
+        // Requests that were taken as independent would raise about 90 alarms of 300.
+        assert!(low < 30, "{low}");
+    }
+
+    #[test]
+    fn ties_and_constants() {
+        assert_eq!(score(&[vec![1.0; 60]], &[vec![1.0; 60]], 0.0), None);
+        assert_eq!(score(&[vec![1.0; 9]], &[vec![2.0; 9]], 0.0), None);
+        let few_values: Vec<f64> = (0..120).map(|i| f64::from(i % 4)).collect();
+        let same = score(&[few_values.clone()], &[few_values], 0.0).expect("a score");
+        assert_eq!((same.z, same.p_value), (0.0, 1.0));
+    }
+}

@@ -11,8 +11,10 @@ use crate::{effective_size, finite, quantile};
 /// confidence limit: an interval that is given only where the memory happened to look short would
 /// not hold.
 const LEAST_EFFECTIVE: f64 = 6.0;
-/// Standard errors to the upper confidence limit of the memory.
-const MEMORY_ERRORS: f64 = 2.0;
+/// Standard errors to that limit.
+const GATE_ERRORS: f64 = 2.5;
+/// Standard errors above the estimate at which the memory widens the interval.
+const INTERVAL_ERRORS: f64 = 0.5;
 /// Part of a window that the trimmed mean leaves out at each end.
 const TRIM: f64 = 0.1;
 
@@ -27,15 +29,17 @@ pub fn compare_windows(a: &[f64], b: &[f64], options: &Options) -> Comparison {
     }
     let logs = |values: &[f64]| values.iter().map(|value| value.ln()).collect::<Vec<f64>>();
     let (a, b) = (logs(&a), logs(&b));
+    let (least, both) = (a.len().min(b.len()), (a.len() + b.len()) as f64);
     let memory = memory(&a, &b);
-    let (Some(of_a), Some(of_b)) = (Level::of(&a, memory), Level::of(&b, memory)) else {
-        return too_little(Metric::P50);
-    };
-    let least = a.len().min(b.len());
-    let longest = memory + MEMORY_ERRORS * (1.0 - memory * memory).sqrt() / ((a.len() + b.len()) as f64).sqrt();
-    if effective_size(least, longest.min(1.0)) < LEAST_EFFECTIVE {
+    let memory_error = ((1.0 - memory * memory) / both).sqrt();
+    let longest = (memory + GATE_ERRORS * memory_error).min(1.0);
+    if effective_size(least, longest) < LEAST_EFFECTIVE {
         return too_little(Metric::P50);
     }
+    let cautious = memory + INTERVAL_ERRORS * memory_error;
+    let (Some(of_a), Some(of_b)) = (Level::of(&a, cautious), Level::of(&b, cautious)) else {
+        return too_little(Metric::P50);
+    };
     let error = (of_a.variance + of_b.variance).sqrt();
     let freedom = of_a.effective + of_b.effective - 2.0;
     let half = student_quantile(0.5 + 0.5 * options.confidence, freedom) * error;
@@ -70,7 +74,10 @@ impl Level {
         let kept = &scratch[cut..values.len() - cut];
         let winsorised: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();
         let center = winsorised.iter().sum::<f64>() / n;
-        let squares: f64 = winsorised.iter().map(|value| (value - center).powi(2)).sum();
+        let squares: f64 = winsorised
+            .iter()
+            .map(|value| (value - center).powi(2))
+            .sum();
         let effective = effective_size(values.len(), memory);
         Some(Self {
             mean: kept.iter().sum::<f64>() / kept.len() as f64,
