@@ -101,19 +101,19 @@ mod tests {
     #[test]
     fn covers_with_many_runs_where_pooling_would_not() {
         let mut noise = Noise::new(31);
-        let cases = 300;
+        let cases = 150;
         let (mut covered, mut pooled) = (0, 0);
         for seed in 0..cases {
             let (a, b) = (side(&mut noise, 25, 1.0), side(&mut noise, 25, 1.0));
             let found =
-                cluster_bootstrap(&a, &b, difference, 0.95, 400, seed).expect("an interval");
+                cluster_bootstrap(&a, &b, difference, 0.95, 200, seed).expect("an interval");
             covered += u32::from(found.ci_lo <= 0.0 && found.ci_hi >= 0.0);
             // What independent requests would promise: variance 2 in 500 a side.
             pooled += u32::from(found.estimate.abs() < 1.96 * (2.0_f64 * 2.0 / 500.0).sqrt());
         }
-        // Three standard errors are 0.04.
+        // Three standard errors are 0.055.
         let share = f64::from(covered) / cases as f64;
-        assert!((0.89..=0.98).contains(&share), "{share}");
+        assert!((0.88..=0.99).contains(&share), "{share}");
         assert!(f64::from(pooled) / (cases as f64) < 0.7, "{pooled}");
     }
 

@@ -33,17 +33,17 @@ const MOST_LOG: f64 = 700.0;
 
 /// Interleaved runs share the drift of their environment: what is left to each run is smaller.
 const INTERLEAVED: Prior = Prior {
-    none: 0.3,
-    scale: 0.03,
-    tail: 1.5,
-    own: 1.2,
-    shared: 2.0,
+    none: 0.25,
+    scale: 0.015,
+    tail: 1.8,
+    own: 1.4,
+    shared: 2.3,
 };
 /// Runs apart from each other: the whole spread is theirs.
 const APART: Prior = Prior {
-    none: 0.1,
-    scale: 0.03,
-    tail: 0.5,
+    none: 0.3,
+    scale: 0.02,
+    tail: 1.0,
     own: 1.0,
     shared: 1.0,
 };
@@ -429,7 +429,7 @@ impl<'a> Scale<'a> {
         let found = reach.map(|(half, error)| half + normal_quantile(POWER) * error);
         let towards_worse = |by: f64| match self.options.worse {
             Worse::Higher => percent(self.gate_up + by),
-            Worse::Lower => -percent(self.gate_down - by),
+            Worse::Lower => percent(self.gate_down - by),
         };
         Comparison {
             metric,
@@ -459,3 +459,8 @@ impl<'a> Scale<'a> {
 fn percent(log: f64) -> f64 {
     100.0 * log.clamp(-MOST_LOG, MOST_LOG).exp_m1()
 }
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 //! distributions for variance parameters in hierarchical models" (2006) for integrating over it.
 
 use crate::distribution::normal_cdf;
+use std::f64::consts::PI;
 
 /// Standard deviations of run effects on the log scale that the grid spans, from 0.2 % to 60 %.
 const LEAST: f64 = 0.002;
@@ -20,8 +21,10 @@ const SHARED_POINTS: usize = 16;
 const LEAST_VARIANCE: f64 = 1e-30;
 /// Standard deviations beyond which a normal distribution has nothing that a double could show.
 const REACH: f64 = 40.0;
-/// Halvings of the bracket of a posterior quantile: to a part in 1e18 of it.
-const HALVINGS: u32 = 60;
+/// Steps towards a posterior quantile: were all of them halvings, a part in 1e18 of the bracket.
+const MOST_STEPS: u32 = 60;
+/// A step below this part of the standard error ends the search.
+const CONVERGED: f64 = 1e-12;
 
 /// The prior of the run effects, on the log scale. The total standard deviation is zero with
 /// probability `none`, else Lomax distributed: density `(1 + r / scale)^-(1 + tail)`. The share
@@ -73,39 +76,48 @@ impl Posterior {
         let sum: f64 = self
             .0
             .iter()
-            .map(|part| {
-                let cdf = if part.deviation > 0.0 {
-                    normal_cdf((x - part.mean) / part.deviation)
-                } else if x == part.mean {
-                    0.5
-                } else {
-                    f64::from(u8::from(x > part.mean))
-                };
-                part.weight * cdf
-            })
+            .map(|part| part.weight * normal_cdf((x - part.mean) / part.deviation))
             .sum();
         sum.clamp(0.0, 1.0)
     }
 
-    /// The `p`-quantile, by bisection.
+    /// The `p`-quantile: Newton's steps, halvings where one would leave the bracket.
     pub(super) fn quantile(&self, p: f64) -> f64 {
-        let reach = |part: &Part| REACH * part.deviation;
         let ends = self.0.iter().filter(|part| part.weight > 0.0);
         let (mut low, mut high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), part| {
-            (
-                l.min(part.mean - reach(part)),
-                h.max(part.mean + reach(part)),
-            )
+            let reach = REACH * part.deviation;
+            (l.min(part.mean - reach), h.max(part.mean + reach))
         });
-        for _ in 0..HALVINGS {
-            let middle = 0.5 * (low + high);
-            if self.below(middle) < p {
-                low = middle;
+        let settled = CONVERGED * self.standard_error();
+        let mut x = self.mean().clamp(low, high);
+        for _ in 0..MOST_STEPS {
+            let excess = self.below(x) - p;
+            if excess < 0.0 {
+                low = x;
             } else {
-                high = middle;
+                high = x;
+            }
+            let newton = x - excess / self.density(x);
+            let next = if newton > low && newton < high {
+                newton
+            } else {
+                0.5 * (low + high)
+            };
+            let moved = (next - x).abs();
+            x = next;
+            if moved <= settled {
+                break;
             }
         }
-        0.5 * (low + high)
+        x
+    }
+
+    fn density(&self, x: f64) -> f64 {
+        let of = |part: &Part| {
+            let z = (x - part.mean) / part.deviation;
+            part.weight * (-0.5 * z * z).exp() / (part.deviation * (2.0 * PI).sqrt())
+        };
+        self.0.iter().map(of).sum()
     }
 }
 
@@ -269,4 +281,90 @@ fn grid(points: usize) -> Vec<(f64, f64)> {
         0.5 * (above - below)
     };
     (0..values.len()).map(|i| (values[i], step(i))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Noise;
+    use crate::student::student_quantile;
+
+    const PRIOR: Prior = Prior {
+        none: 0.2,
+        scale: 0.02,
+        tail: 1.5,
+        own: 1.5,
+        shared: 2.0,
+    };
+
+    fn estimates(noise: &mut Noise, n: usize, deviation: f64, variance: f64) -> Vec<Estimate> {
+        (0..n)
+            .map(|_| Estimate {
+                value: (deviation.powi(2) + variance).sqrt() * noise.normal(),
+                variance,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn quantiles_invert_the_distribution() {
+        let mut noise = Noise::new(3);
+        for deviation in [0.0, 0.02, 0.2] {
+            let a = estimates(&mut noise, 5, deviation, 4e-4);
+            let b = estimates(&mut noise, 5, deviation, 4e-4);
+            for posterior in [paired(&a, &b, &PRIOR), independent(&a, &b, &PRIOR)] {
+                let posterior = posterior.expect("a posterior");
+                for p in [1e-4, 0.005, 0.3, 0.5, 0.995] {
+                    let got = posterior.below(posterior.quantile(p));
+                    assert!((got / p - 1.0).abs() < 1e-9, "{p}: {got}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_known_spread_gives_the_normal_interval() {
+        let one = |value| Estimate {
+            value,
+            variance: 0.03,
+        };
+        let posterior = known(&[one(1.0), one(3.0)], &[one(5.0)], 0.1).expect("a posterior");
+        let error = (0.04_f64 / 2.0 + 0.04).sqrt();
+        assert!((posterior.mean() - 3.0).abs() < 1e-12);
+        assert!((posterior.standard_error() - error).abs() < 1e-12);
+        assert!((posterior.quantile(0.995) - 3.0 - 2.575_829_303_5 * error).abs() < 1e-9);
+    }
+
+    /// Between what is known of the requests alone and what only the runs tell.
+    #[test]
+    fn the_interval_lies_between_pooling_and_student() {
+        let one = |value: f64| Estimate {
+            value,
+            variance: 1e-4,
+        };
+        let a: Vec<Estimate> = [0.00, 0.01, -0.01, 0.005, -0.005].map(one).to_vec();
+        let b: Vec<Estimate> = [0.02, 0.03, -0.02, -0.025, 0.01].map(one).to_vec();
+        let posterior = paired(&a, &b, &PRIOR).expect("a posterior");
+        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| b.value - a.value).collect();
+        let mean = differences.iter().sum::<f64>() / 5.0;
+        let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
+        let student = student_quantile(0.995, 4.0) * (squares / 4.0 / 5.0).sqrt();
+        let pooled = 2.575_829_303_5 * (2e-4_f64 / 5.0).sqrt();
+        let half = 0.5 * (posterior.quantile(0.995) - posterior.quantile(0.005));
+        assert!(half > pooled && half < student, "{pooled} {half} {student}");
+    }
+
+    #[test]
+    fn too_few_estimates_have_no_posterior() {
+        let one = Estimate {
+            value: 1.0,
+            variance: 0.0,
+        };
+        assert!(paired(&[one], &[one], &PRIOR).is_none());
+        assert!(paired(&[one; 2], &[one; 3], &PRIOR).is_none());
+        assert!(independent(&[one], &[one], &PRIOR).is_none());
+        assert!(known(&[], &[one], 0.1).is_none());
+        let constant = paired(&[one; 3], &[one; 3], &PRIOR).expect("a posterior");
+        assert!(constant.mean() == 0.0 && constant.quantile(0.995).abs() < 1e-9);
+    }
 }
