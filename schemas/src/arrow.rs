@@ -75,6 +75,29 @@ pub fn events_schema() -> SchemaRef {
     ])
 }
 
+/// `samples_1m`, `samples_1h`, `samples_1d`: one row per series and stretch of time, `ts` being the
+/// stretch's start. `m2` is the sum of squared distances from the mean; `sketch` holds the
+/// distribution, as `driftline_stats::Sketch` encodes it. NaN and infinite values are left out.
+pub fn rollups_schema() -> SchemaRef {
+    schema(&[
+        ("ts", timestamp()),
+        ("component", dictionary()),
+        ("host", dictionary()),
+        ("metric", dictionary()),
+        ("labels", dictionary()),
+        ("count", DataType::Int64),
+        ("sum", DataType::Float64),
+        ("m2", DataType::Float64),
+        ("min", DataType::Float64),
+        ("max", DataType::Float64),
+        ("first", DataType::Float64),
+        ("last", DataType::Float64),
+        ("first_ts", timestamp()),
+        ("last_ts", timestamp()),
+        ("sketch", DataType::Binary),
+    ])
+}
+
 /// `series`: one row per series that a sink has seen, with its metric's meaning. `ts` is the time of
 /// the first sample that a sink saw of it.
 pub fn series_schema() -> SchemaRef {

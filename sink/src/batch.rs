@@ -17,7 +17,7 @@ use driftline_schemas::{
 use self::columns::{Dictionary, EventColumns, RequestColumns, SampleColumns};
 use crate::table::TableName;
 
-const US_PER_DAY: i64 = 86_400_000_000;
+pub(crate) const US_PER_DAY: i64 = 86_400_000_000;
 /// Days that one batch may spread over before it has to be written: a clock that jumps about must
 /// not open a file for every block.
 pub const MAX_DAYS_PER_BATCH: usize = 64;
@@ -30,6 +30,11 @@ impl Day {
     /// The day of a time in microseconds since 1970 UTC.
     pub fn of(ts_us: i64) -> Self {
         Self(ts_us.div_euclid(US_PER_DAY))
+    }
+
+    /// Days since 1970.
+    pub(crate) fn number(self) -> i64 {
+        self.0
     }
 
     /// First microsecond of the next day.

@@ -15,12 +15,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::parquet_file::{self, Level, RAW_PREFIX};
 use crate::sink::SinkError;
 use crate::steps::{Step, Steps};
-use crate::table::{MAINTENANCE_APP, Table, TableError, arrow_schema};
+use crate::table::{MAINTENANCE_APP, Table, TableError, TableName, arrow_schema};
 
 /// Rows that one merge holds in memory at most: about 250 bytes each while it sorts.
 pub const MAX_MERGE_ROWS: u64 = 1 << 20;
 /// Sizes of sorted files, in rows, that count as equal: each tier is this many times the one before.
 const TIER_FACTOR: u64 = 8;
+/// The same of rollups, whose rows carry a sketch: some 500 bytes each.
+pub const MAX_MERGE_ROLLUPS: u64 = 1 << 18;
 
 /// What the decision needs to know of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +52,14 @@ impl Candidate {
 
 /// The files to merge next: the lowest tier of a day that holds at least `least` files. Of days
 /// before `today` two raw files are enough, since no more will come.
-pub(crate) fn choose(files: &[Candidate], least: usize, today: &str) -> Option<Vec<Candidate>> {
+pub(crate) fn choose(
+    files: &[Candidate],
+    least: usize,
+    most_rows: u64,
+    today: &str,
+) -> Option<Vec<Candidate>> {
     let mut tiers: BTreeMap<(&str, u32), Vec<&Candidate>> = BTreeMap::new();
-    for file in files.iter().filter(|file| file.rows < MAX_MERGE_ROWS) {
+    for file in files.iter().filter(|file| file.rows < most_rows) {
         tiers
             .entry((&file.date, file.tier()))
             .or_default()
@@ -73,7 +80,7 @@ pub(crate) fn choose(files: &[Candidate], least: usize, today: &str) -> Option<V
             .into_iter()
             .take_while(|file| {
                 rows += file.rows;
-                rows <= MAX_MERGE_ROWS
+                rows <= most_rows
             })
             .cloned()
             .collect();
@@ -107,7 +114,12 @@ pub async fn compact_once(
     table.refresh().await?;
     let candidates: Vec<Candidate> = table.state().log_data().iter().map(candidate).collect();
     let today = crate::batch::Day::of(now_ms.saturating_mul(1_000)).to_date();
-    let Some(chosen) = choose(&candidates, least, &today) else {
+    let most_rows = if TableName::ROLLUPS.contains(&table.name()) {
+        MAX_MERGE_ROLLUPS
+    } else {
+        MAX_MERGE_ROWS
+    };
+    let Some(chosen) = choose(&candidates, least, most_rows, &today) else {
         return Ok(None);
     };
     let merged = merge(table, &chosen, now_ms, steps).await;
@@ -242,13 +254,13 @@ mod tests {
             file("raw-a", "2026-01-01", 10),
             file("raw-b", "2026-01-01", 10),
         ];
-        assert_eq!(choose(&two, 3, "2026-01-01"), None);
+        assert_eq!(choose(&two, 3, MAX_MERGE_ROWS, "2026-01-01"), None);
         assert_eq!(
-            choose(&two, 3, "2026-01-02").map(|chosen| chosen.len()),
+            choose(&two, 3, MAX_MERGE_ROWS, "2026-01-02").map(|chosen| chosen.len()),
             Some(2)
         );
         assert_eq!(
-            choose(&two, 2, "2026-01-01").map(|chosen| chosen.len()),
+            choose(&two, 2, MAX_MERGE_ROWS, "2026-01-01").map(|chosen| chosen.len()),
             Some(2)
         );
     }
@@ -260,7 +272,7 @@ mod tests {
             file("sorted-b", "2026-01-01", 100_000),
             file("sorted-c", "2026-01-02", 100),
         ];
-        assert_eq!(choose(&files, 2, "2026-01-03"), None);
+        assert_eq!(choose(&files, 2, MAX_MERGE_ROWS, "2026-01-03"), None);
     }
 
     #[test]
@@ -268,7 +280,7 @@ mod tests {
         let many: Vec<_> = (0..40)
             .map(|at| file(&format!("raw-{at:02}"), "2026-01-01", MAX_MERGE_ROWS / 8))
             .collect();
-        let rows: u64 = choose(&many, 3, "2026-01-01")
+        let rows: u64 = choose(&many, 3, MAX_MERGE_ROWS, "2026-01-01")
             .expect("chosen")
             .iter()
             .map(|f| f.rows)
@@ -286,7 +298,7 @@ mod tests {
         let mut most = 0;
         for commit in 0..10_000 {
             files.push(file(&format!("raw-{commit:05}"), "2026-01-01", 500));
-            while let Some(chosen) = choose(&files, 12, "2026-01-01") {
+            while let Some(chosen) = choose(&files, 12, MAX_MERGE_ROWS, "2026-01-01") {
                 let rows = chosen.iter().map(|file| file.rows).sum();
                 files.retain(|file| !chosen.contains(file));
                 files.push(file(&format!("sorted-{commit:05}"), "2026-01-01", rows));

@@ -15,6 +15,7 @@ mod maintenance;
 pub mod parquet_file;
 mod pipeline;
 mod report;
+mod rollup;
 mod series_registry;
 mod sink;
 mod sort;

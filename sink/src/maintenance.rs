@@ -1,5 +1,5 @@
-//! What keeps tables quick and small: compaction, checkpoints, retention, vacuum and the pruning of
-//! old log entries and watermarks. It runs beside the ingestion and never blocks it.
+//! What keeps tables quick and small: rollups, compaction, checkpoints, retention, vacuum and the
+//! pruning of old log entries and watermarks. It runs beside the ingestion and never blocks it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use driftline_schemas::arrow::PARTITION_COLUMN;
 
 use crate::batch::Day;
 use crate::compact::compact_once;
+use crate::rollup::{Pass, Resolution, Roller};
 use crate::sink::Chain;
 use crate::steps::{Step, Steps};
-use crate::table::{MAINTENANCE_APP, Table, TableError, TableName, delta_error};
+use crate::table::{MAINTENANCE_APP, RETIRED_APP, Table, TableError, TableName, delta_error};
 use crate::{Clock, SinkConfig, SinkError, watermark};
 
 /// Commits between checkpoints.
@@ -29,11 +30,17 @@ const ROUND: Duration = Duration::from_secs(5);
 /// Rounds between two vacuums.
 const VACUUM_ROUNDS: u64 = 60;
 const MS_PER_DAY: i64 = 86_400_000;
+/// Beyond the commit interval, how long rows may take into their table before their minute is rolled
+/// up. Later ones are not lost: they cost making the minute anew.
+const ROLLUP_GRACE: Duration = Duration::from_secs(5);
 
 /// Keeps the tables of one data directory in shape.
 pub struct Maintenance {
     config: SinkConfig,
     tables: Vec<(Table, u64)>,
+    rollers: Vec<Roller>,
+    /// The minute up to which everything was rolled up last.
+    rolled_up_minute: Option<i64>,
     clock: Clock,
     steps: Arc<Steps>,
 }
@@ -55,6 +62,8 @@ impl Maintenance {
         Ok(Self {
             config,
             tables,
+            rollers: Resolution::ALL.map(Roller::new).into(),
+            rolled_up_minute: None,
             clock,
             steps,
         })
@@ -77,13 +86,25 @@ impl Maintenance {
         }
     }
 
-    /// One round over all tables.
+    /// One round over all tables. Where rollups fail, the tables are still kept in shape, and the
+    /// failure is the round's.
     pub async fn round(&mut self, vacuum: bool, stop: &AtomicBool) -> Result<(), SinkError> {
+        // Before the retention, which removes what rollups are made from.
+        let rolled_up = self.roll_up(stop).await;
+        let in_shape = self.keep_in_shape(vacuum, stop).await;
+        if let (Err(error), Err(_)) = (&in_shape, &rolled_up) {
+            tracing::error!(error = %Chain(error), "table maintenance failed; it is tried again");
+        }
+        rolled_up.and(in_shape)
+    }
+
+    async fn keep_in_shape(&mut self, vacuum: bool, stop: &AtomicBool) -> Result<(), SinkError> {
         for (table, checkpointed) in &mut self.tables {
             let now_ms = self.clock.now_us() / 1_000;
             table.refresh().await?;
             if vacuum {
-                retire_days(table, self.config.retention_days, now_ms).await?;
+                let days = self.config.retention_of(table.name());
+                retire_days(table, days, now_ms).await?;
             }
             let least = self.config.compact_files;
             while !stop.load(Ordering::Relaxed)
@@ -101,6 +122,44 @@ impl Maintenance {
                 vacuum_files(table, self.config.vacuum_seconds).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Rolls up what has closed or changed, once a minute.
+    async fn roll_up(&mut self, stop: &AtomicBool) -> Result<(), SinkError> {
+        let now_us = self.clock.now_us();
+        let grace = self.config.commit_every().saturating_add(ROLLUP_GRACE);
+        let closed_us = now_us.saturating_sub(i64::try_from(grace.as_micros()).unwrap_or(i64::MAX));
+        let minute = closed_us.div_euclid(Resolution::Minute.width_us());
+        if self.rolled_up_minute == Some(minute) {
+            return Ok(());
+        }
+        let place = |tables: &[(Table, u64)], name| {
+            let found = tables.iter().position(|(table, _)| table.name() == name);
+            found.expect("invariant: every table is opened with the maintenance")
+        };
+        for roller in &mut self.rollers {
+            let source = place(&self.tables, roller.resolution().source());
+            let target = place(&self.tables, roller.resolution().table());
+            let [(source, _), (target, _)] = self
+                .tables
+                .get_disjoint_mut([source, target])
+                .expect("invariant: a rollup is not its own source");
+            source.refresh().await?;
+            target.refresh().await?;
+            let pass = Pass {
+                source,
+                target,
+                now_us,
+                closed_us,
+                stop,
+                steps: &self.steps,
+            };
+            if !roller.pass(pass).await? {
+                return Ok(());
+            }
+        }
+        self.rolled_up_minute = Some(minute);
         Ok(())
     }
 }
@@ -177,7 +236,8 @@ async fn retire_days(table: &mut Table, days: u32, now_ms: i64) -> Result<(), Si
     if days == 0 {
         return Ok(());
     }
-    let oldest = Day::of((now_ms - i64::from(days) * MS_PER_DAY).saturating_mul(1_000)).to_date();
+    let first_kept = Day::of((now_ms - i64::from(days) * MS_PER_DAY).saturating_mul(1_000));
+    let oldest = first_kept.to_date();
     let date_of = |view: &deltalake_core::kernel::LogicalFileView| {
         view.partition_values_map()
             .remove(PARTITION_COLUMN)
@@ -200,9 +260,14 @@ async fn retire_days(table: &mut Table, days: u32, now_ms: i64) -> Result<(), Si
         + 1;
     let predicate = Some(format!("{PARTITION_COLUMN} < '{oldest}'"));
     let operation = DeltaOperation::Delete { predicate };
-    let committed = table
-        .commit(actions, &[(MAINTENANCE_APP.to_owned(), turn)], operation)
-        .await;
+    // Rows of these days may still come; what was made from the whole days must then stay.
+    let retired = table.transaction(RETIRED_APP).await?;
+    let retired = retired.map_or(first_kept.number(), |day| day.max(first_kept.number()));
+    let moves = [
+        (MAINTENANCE_APP.to_owned(), turn),
+        (RETIRED_APP.to_owned(), retired),
+    ];
+    let committed = table.commit(actions, &moves, operation).await;
     match committed {
         // The next round decides anew on what the other has left.
         Err(TableError::Conflict { .. }) => Ok(()),

@@ -69,6 +69,10 @@ pub fn properties(level: Level) -> WriterProperties {
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
         .set_statistics_enabled(EnabledStatistics::Page);
     let builder = deltas(deltas(builder, "ts"), "seq");
+    // Sketches are all distinct and have no order that anybody asks for.
+    let builder = builder
+        .set_column_dictionary_enabled(ColumnPath::from("sketch"), false)
+        .set_column_statistics_enabled(ColumnPath::from("sketch"), EnabledStatistics::None);
     match level {
         Level::Raw => builder
             .set_compression(zstd(1))

@@ -13,7 +13,11 @@ use crate::table::TableName;
 /// The text columns that rows of a table are sorted by, before `ts`.
 fn sort_columns(table: TableName) -> &'static [&'static str] {
     match table {
-        TableName::Samples | TableName::Series => &["metric", "host", "labels"],
+        TableName::Samples
+        | TableName::Series
+        | TableName::Samples1m
+        | TableName::Samples1h
+        | TableName::Samples1d => &["metric", "host", "labels"],
         TableName::Requests => &["run", "endpoint"],
         TableName::Events => &[],
     }

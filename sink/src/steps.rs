@@ -27,11 +27,15 @@ pub enum Step {
     Compacted,
     /// Old files, log entries and watermarks are being removed.
     Trimming,
+    /// Files of a rollup are durable; nothing names them.
+    RollingUp,
+    /// A part of a rollup is committed; the parts after it are not.
+    RolledUp,
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Appended,
         Self::Synced,
         Self::FilesWritten,
@@ -41,6 +45,8 @@ impl Step {
         Self::Compacting,
         Self::Compacted,
         Self::Trimming,
+        Self::RollingUp,
+        Self::RolledUp,
     ];
 
     /// The step's name in a plan.
@@ -55,6 +61,8 @@ impl Step {
             Self::Compacting => "compacting",
             Self::Compacted => "compacted",
             Self::Trimming => "trimming",
+            Self::RollingUp => "rolling-up",
+            Self::RolledUp => "rolled-up",
         }
     }
 }

@@ -22,6 +22,7 @@ use driftline_schemas::Kind;
 use url::Url;
 
 pub use self::create::arrow_schema;
+pub(crate) use self::snapshot::FileStats;
 pub use self::snapshot::{At, DataFile, Snapshot, position, snapshot};
 use crate::durable_store;
 use crate::watermark::WatermarkError;
@@ -29,6 +30,9 @@ use crate::watermark::WatermarkError;
 /// The transaction that every commit carries which removes files, so that two of them never
 /// succeed on one snapshot.
 pub const MAINTENANCE_APP: &str = "driftline.maintenance";
+/// The transaction that moves when days are removed: all days before its version, in days since
+/// 1970, are incomplete, whatever rows of them have come since.
+pub(crate) const RETIRED_APP: &str = "driftline.retired";
 /// Names our tables in their Delta metadata, so that a foreign table is recognised.
 pub(crate) const TABLE_FORMAT_KEY: &str = "driftline.format";
 /// The version of the tables' layout.
@@ -115,11 +119,27 @@ pub enum TableName {
     Events,
     /// What is known of each series.
     Series,
+    /// Samples by the minute.
+    Samples1m,
+    /// Samples by the hour.
+    Samples1h,
+    /// Samples by the UTC day.
+    Samples1d,
 }
 
 impl TableName {
     /// Every table.
-    pub const ALL: [Self; 4] = [Self::Samples, Self::Requests, Self::Events, Self::Series];
+    pub const ALL: [Self; 7] = [
+        Self::Samples,
+        Self::Requests,
+        Self::Events,
+        Self::Series,
+        Self::Samples1m,
+        Self::Samples1h,
+        Self::Samples1d,
+    ];
+    /// The tables that are made from `samples`, each from the one before.
+    pub const ROLLUPS: [Self; 3] = [Self::Samples1m, Self::Samples1h, Self::Samples1d];
 
     /// The table's name in SQL, which is also its directory's.
     pub const fn as_str(self) -> &'static str {
@@ -128,6 +148,9 @@ impl TableName {
             Self::Requests => "requests",
             Self::Events => "events",
             Self::Series => "series",
+            Self::Samples1m => "samples_1m",
+            Self::Samples1h => "samples_1h",
+            Self::Samples1d => "samples_1d",
         }
     }
 

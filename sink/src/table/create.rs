@@ -10,7 +10,7 @@ use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::table::state::DeltaTableState;
 use driftline_schemas::arrow::{
-    PARTITION_COLUMN, events_schema, requests_schema, samples_schema, series_schema,
+    PARTITION_COLUMN, events_schema, requests_schema, rollups_schema, samples_schema, series_schema,
 };
 
 use super::{TABLE_FORMAT, TABLE_FORMAT_KEY, TableError, TableName, delta_error};
@@ -22,6 +22,7 @@ pub fn arrow_schema(name: TableName) -> SchemaRef {
         TableName::Requests => requests_schema(),
         TableName::Events => events_schema(),
         TableName::Series => series_schema(),
+        TableName::Samples1m | TableName::Samples1h | TableName::Samples1d => rollups_schema(),
     }
 }
 
@@ -32,6 +33,7 @@ fn delta_type(arrow: &ArrowType) -> PrimitiveType {
         ArrowType::Float64 => PrimitiveType::Double,
         ArrowType::Int64 => PrimitiveType::Long,
         ArrowType::Int32 => PrimitiveType::Integer,
+        ArrowType::Binary => PrimitiveType::Binary,
         _ => PrimitiveType::String,
     }
 }

@@ -115,28 +115,45 @@ async fn read(table: &Table, at: At) -> Result<Snapshot, TableError> {
 /// The live files of a state.
 pub(crate) fn data_files(root: &Path, state: &DeltaTableState) -> Vec<DataFile> {
     let file = |view: deltalake_core::kernel::LogicalFileView| {
-        let stats = view
-            .stats()
-            .and_then(|text| serde_json::from_str(&text).ok());
-        let stats: serde_json::Value = stats.unwrap_or_default();
-        let bound = |which: &str| parse_ts(stats.get(which)?.get("ts")?.as_str()?);
+        let stats = FileStats::parse(view.stats().as_deref());
         DataFile {
             path: root.join(view.path().as_ref()),
             size: u64::try_from(view.size()).unwrap_or_default(),
-            rows: stats
-                .get("numRecords")
-                .and_then(serde_json::Value::as_u64)
-                .unwrap_or_default(),
+            rows: stats.rows,
             date: view
                 .partition_values_map()
                 .remove(PARTITION_COLUMN)
                 .flatten()
                 .unwrap_or_default(),
-            min_ts_us: bound("minValues"),
-            max_ts_us: bound("maxValues"),
+            min_ts_us: stats.min_ts_us,
+            max_ts_us: stats.max_ts_us,
         }
     };
     state.log_data().iter().map(file).collect()
+}
+
+/// What the log says of a file.
+pub(crate) struct FileStats {
+    pub(crate) rows: u64,
+    pub(crate) min_ts_us: Option<i64>,
+    pub(crate) max_ts_us: Option<i64>,
+}
+
+impl FileStats {
+    /// Reads the statistics of an Add. What cannot be read is unknown.
+    pub(crate) fn parse(text: Option<&str>) -> Self {
+        let stats = text.and_then(|text| serde_json::from_str(text).ok());
+        let stats: serde_json::Value = stats.unwrap_or_default();
+        let bound = |which: &str| parse_ts(stats.get(which)?.get("ts")?.as_str()?);
+        Self {
+            rows: stats
+                .get("numRecords")
+                .and_then(serde_json::Value::as_u64)
+                .unwrap_or_default(),
+            min_ts_us: bound("minValues"),
+            max_ts_us: bound("maxValues"),
+        }
+    }
 }
 
 fn parse_ts(text: &str) -> Option<i64> {
