@@ -8,6 +8,7 @@ mod label;
 mod lists;
 mod lookback;
 mod shift;
+mod sketches;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(crate) fn register(context: &SessionContext) {
         context.register_udf(ScalarUDF::from(function));
     }
     context.register_udf(ScalarUDF::from(shift::ShiftFunction::new()));
+    context.register_udf(ScalarUDF::from(sketches::SketchQuantile::new()));
     context.register_udf(ScalarUDF::from(change_points::ChangePointsFunction::new()));
     context.register_udwf(WindowUDF::from(counter_rate::CounterRate::new()));
 }

@@ -161,6 +161,12 @@ impl Lake {
         let committed = snapshot(data, name, version_of(name, options.at)).await?;
         lake.tables
             .push(TableContents::new(name, committed, fresh_series));
+        // Rollups follow the tables and have no rows in the log.
+        for name in TableName::ROLLUPS {
+            let committed = snapshot(data, name, version_of(name, options.at)).await?;
+            lake.tables
+                .push(TableContents::new(name, committed, Vec::new()));
+        }
         Ok(lake)
     }
 

@@ -3,6 +3,7 @@
 //! The format stands in `queries/README.md`. Running them is left to [`crate::Engine`].
 
 mod front_matter;
+mod minutes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -256,7 +257,7 @@ impl FromStr for ParameterKind {
 
 /// The files that the binary carries.
 #[rustfmt::skip]
-const BUILT_IN: [(&str, &str); 20] = [
+const BUILT_IN: [(&str, &str); 22] = [
     ("views/counter_rates.sql", include_str!("../../queries/views/counter_rates.sql")),
     ("views/cpu_utilisation.sql", include_str!("../../queries/views/cpu_utilisation.sql")),
     ("views/derived_series.sql", include_str!("../../queries/views/derived_series.sql")),
@@ -266,6 +267,8 @@ const BUILT_IN: [(&str, &str); 20] = [
     ("views/findings.sql", include_str!("../../queries/views/findings.sql")),
     ("views/gaps.sql", include_str!("../../queries/views/gaps.sql")),
     ("views/memory_available.sql", include_str!("../../queries/views/memory_available.sql")),
+    ("views/minute_counter_rates.sql", include_str!("../../queries/views/minute_counter_rates.sql")),
+    ("views/minute_samples.sql", include_str!("../../queries/views/minute_samples.sql")),
     ("views/network_throughput.sql", include_str!("../../queries/views/network_throughput.sql")),
     ("views/pressure.sql", include_str!("../../queries/views/pressure.sql")),
     ("views/run_requests.sql", include_str!("../../queries/views/run_requests.sql")),
@@ -285,7 +288,10 @@ pub fn built_in() -> Result<Vec<Rule>, RuleError> {
         .iter()
         .map(|(path, text)| parse(path, text))
         .collect();
-    in_order(rules?)
+    let mut rules = rules?;
+    let over_minutes: Vec<Rule> = rules.iter().filter_map(minutes::over_minutes).collect();
+    rules.extend(over_minutes);
+    in_order(rules)
 }
 
 /// The built-in query with this id.

@@ -5,8 +5,10 @@ use crate::compare::Window;
 use crate::engine::{Engine, EngineError, QueryOptions};
 use crate::rule::{built_in_named, integer, timestamp};
 
-/// The query file.
-const RULE: &str = "series_points";
+/// The query file, over samples and over minutes.
+const RULES: [&str; 2] = ["series_points", "minute_series_points"];
+/// Rollups that end this close to the samples' end stand for them.
+const ROLLED_WITHIN_US: i64 = 10 * 60 * 1_000_000;
 
 /// A series in points, in order of time.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +54,22 @@ pub(super) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window
     }))
 }
 
+/// When the last minute that is rolled up ends, within a stretch of time; its start where none is.
+async fn ends(engine: &Engine, held: Window) -> Result<i64, EngineError> {
+    let sql = "SELECT coalesce(max(CAST(last_ts AS BIGINT)), $otherwise) AS last FROM samples_1m \
+               WHERE ts >= $from AND ts < $until";
+    let options = QueryOptions {
+        parameters: vec![
+            ("from".to_owned(), timestamp(held.from_us)),
+            ("until".to_owned(), timestamp(held.until_us)),
+            ("otherwise".to_owned(), integer(i64::MIN / 2)),
+        ],
+        timeout: None,
+    };
+    let rows = engine.collect(sql, &options).await?;
+    Ok(Columns::new("rollups", &rows)?.integers("last")?.value(0))
+}
+
 /// Every series of a stretch of time. The first and the last step are left out where they are not
 /// whole, because a median over a part of a step is noisier than the others.
 pub(super) async fn read(
@@ -67,14 +85,15 @@ pub(super) async fn read(
         from_us
     };
     let until_us = held.until_us.div_euclid(step_us) * step_us;
-    let rule = built_in_named(RULE)?;
+    let rolled = until_us - ends(engine, held).await? <= ROLLED_WITHIN_US;
+    let rule = built_in_named(RULES[usize::from(rolled)])?;
     let given = [
         ("from".to_owned(), timestamp(from_us)),
         ("until".to_owned(), timestamp(until_us)),
         ("step_s".to_owned(), integer(step_s)),
     ];
     let rows = engine.collect_rule(&rule, &given).await?;
-    let columns = Columns::new(RULE, &rows)?;
+    let columns = Columns::new(&rule.id, &rows)?;
     let names = ["component", "host", "metric", "labels", "unit", "better"];
     let mut texts = Vec::with_capacity(names.len());
     for name in names {
