@@ -1,5 +1,7 @@
-//! Finds the anomalies of every series of a CSV file `series,timestamp,value` (epoch seconds, a series' rows contiguous and in order) and
-//! writes `series,changepoint_index,score,expected,direction`. For trying and measuring the detector; the product has its own readers.
+//! Finds the anomalies of every series of a CSV file `series,timestamp,value` (epoch seconds, a
+//! series' rows contiguous and in order) and
+//! writes `series,changepoint_index,score,expected,direction`. For trying and measuring the
+//! detector; the product has its own readers.
 
 use std::error::Error;
 use std::fs;

@@ -2,8 +2,9 @@
 //!
 //! Each sample gives a few residuals: its jump from a short mean, its distance from a long mean, the activity of late,
 //! its excess over what earlier days saw at this time, and the novelty of the latest window's shape. Each is ranked in
-//! the tail of its own past ([`tail`]), so that one threshold on a probability serves every series, whatever its unit
-//! and noise. A last tail ranks the surprise of late, as many small surprises in a row are one too: the idea of Numenta's
+//! the tail of its own past (`tail`), so that one threshold on a probability serves every series, whatever its unit
+//! and noise. A last tail ranks the surprise of late, as many small surprises in a row are one too:
+//! the idea of Numenta's
 //! anomaly likelihood (Ahmad, Lavin, Purdy and Agha, "Unsupervised real-time anomaly detection for streaming
 //! data", 2017). Persistent changes, grouping over series and findings are left to others.
 
@@ -17,6 +18,8 @@ use tail::Tail;
 
 /// Residuals ranked for each sample.
 const RESIDUALS: usize = 9;
+/// The first of them, which are neither of patterns nor of days.
+const PLAIN: usize = 5;
 /// Samples over which the short mean forgets.
 const SHORT: f64 = 8.0;
 /// Samples over which the long mean forgets.
@@ -31,7 +34,8 @@ const LATE_LIMIT: f64 = 8.0;
 const POOL: usize = 4;
 /// Samples before a window may serve as a precedent.
 const PATTERN_GAP: usize = 20;
-/// Added to the surprise of a pattern's novelty, which seldom alarms falsely: the distance to the nearest of many is steady.
+/// Added to the surprise of a pattern's novelty, which seldom alarms falsely: the distance to the
+/// nearest of many is steady.
 const PATTERN_BONUS: f64 = 0.5;
 /// Taken from the surprise of a daily excess: a week of days is a small past.
 const DAILY_MALUS: f64 = 0.5;
@@ -56,7 +60,8 @@ pub struct Options {
     /// The surprise, `-log10` of the tail probability of a residual, from which a sample is an anomaly,
     /// at five minutes between samples or more; faster series need up to 1.5 more.
     pub threshold: f64,
-    /// Samples up to which the threshold holds as it is. Beyond, it grows by one for each tenfold length, so that the expected number of false alarms
+    /// Samples up to which the threshold holds as it is. Beyond, it grows by one for each tenfold
+    /// length, so that the expected number of false alarms
     /// grows with the logarithm of the length only.
     pub budget: f64,
     /// Samples that must pass without an anomalous one before the next alarm, at least.
@@ -98,7 +103,8 @@ pub struct Anomaly {
     pub index: u64,
     /// The surprise, `-log10` of a tail probability, bonus or malus of its kind included.
     pub score: f64,
-    /// What the most surprised view expected, in the values' unit: the short or long mean, or the nearest bound of earlier days.
+    /// What the most surprised view expected, in the values' unit: the short or long mean, or the
+    /// nearest bound of earlier days.
     pub expected: f64,
     /// The side on which the value lies.
     pub direction: Direction,
@@ -224,7 +230,7 @@ impl Detector {
         (score, expected)
     }
 
-    /// Both sides of each view; the first [`PLAIN`] are those whose surprise is averaged.
+    /// Both sides of each view; the first `PLAIN` are those whose surprise is averaged.
     fn residuals(&mut self, timestamp_s: i64, value: f64) -> [Option<Residual>; RESIDUALS] {
         let (short, long) = (self.short.mean, self.long.mean);
         let activity = self.activity.push((value - self.previous).abs());
@@ -275,9 +281,6 @@ impl Detector {
     }
 }
 
-/// The residuals that are neither of patterns nor of days.
-const PLAIN: usize = 5;
-
 /// A mean whose weights fall by `1 - 1/samples` with age, exact from the first value on.
 #[derive(Debug, Clone)]
 struct ForgettingMean {
@@ -302,7 +305,8 @@ impl ForgettingMean {
     }
 }
 
-/// The anomalies of a whole series, as [`Detector::push`] finds them one by one. Of slices of unequal length the shorter counts.
+/// The anomalies of a whole series, as [`Detector::push`] finds them one by one. Of slices of
+/// unequal length the shorter counts.
 pub fn detect(timestamps_s: &[i64], values: &[f64], options: Options) -> Vec<Anomaly> {
     let mut detector = Detector::new(options);
     timestamps_s

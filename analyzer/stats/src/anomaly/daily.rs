@@ -8,7 +8,8 @@ const SLOTS: usize = 48;
 const DAYS: usize = 7;
 /// Slots to either side that count as the same time of day.
 const NEAR: usize = 2;
-/// Days that must have been seen at a time of day before it has an envelope; fewer tell a weekend from an anomaly badly.
+/// Days that must have been seen at a time of day before it has an envelope; fewer tell a weekend
+/// from an anomaly badly.
 const MIN_DAYS: usize = 5;
 
 /// The lowest and the highest value seen at this time of day.
