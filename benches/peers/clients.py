@@ -71,7 +71,12 @@ class Client:
         command = self.command(ask, Path(folder))
         limit_s = ask.seconds + 60
         finished = machine.run(command, core, limit_s, self.environment, at, folder)
-        return self.report(ask, finished.check(self.codes), Path(folder)), finished
+        finished.check(self.codes)
+        try:
+            return self.report(ask, finished, Path(folder)), finished
+        except (KeyError, ValueError, TypeError, OSError) as error:
+            said = finished.out.strip()[-1000:]
+            raise Failed(f"{self.name}: its report cannot be read ({error!r}): {said}") from error
 
     def command(self, ask, folder):
         raise NotImplementedError
@@ -193,9 +198,7 @@ class H2load(Client):
         counts = re.search(
             r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", finished.out
         )
-        mean = re.search(
-            r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m)", finished.out
-        )
+        mean = re.search(r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m)", finished.out)
         if not total or not counts:
             raise Failed(f"h2load said nothing: {finished.out}")
         times = []
@@ -333,28 +336,34 @@ def scenario(ask):
     users = ask.connections * ask.streams
     load = f"rate = {ask.rate}" if ask.rate else f"users = {users}"
     version = {"http1": "1.1", "http2": "2"}[ask.protocol]
-    return "\n".join([
-        'name = "peers"',
-        'drain = "2s"',
-        "[http]",
-        f'version = "{version}"',
-        f"connections = {ask.connections}",
-        f"streams = {ask.streams}" if ask.protocol == "http2" else "",
-        "[[stages]]",
-        f'duration = "{ask.seconds}s"',
-        load,
-        "[[requests]]",
-        'path = "/"',
-        "",
-    ])
+    return "\n".join(
+        [
+            'name = "peers"',
+            'drain = "2s"',
+            "[http]",
+            f'version = "{version}"',
+            f"connections = {ask.connections}",
+            f"streams = {ask.streams}" if ask.protocol == "http2" else "",
+            "[[stages]]",
+            f'duration = "{ask.seconds}s"',
+            load,
+            "[[requests]]",
+            'path = "/"',
+            "",
+        ]
+    )
 
 
 def k6_script(ask, users):
     """The load as a script of k6."""
     if ask.rate:
         plan = {
-            "executor": "constant-arrival-rate", "rate": ask.rate, "timeUnit": "1s",
-            "duration": f"{ask.seconds}s", "preAllocatedVUs": users, "maxVUs": users,
+            "executor": "constant-arrival-rate",
+            "rate": ask.rate,
+            "timeUnit": "1s",
+            "duration": f"{ask.seconds}s",
+            "preAllocatedVUs": users,
+            "maxVUs": users,
         }
     else:
         vus = ask.connections

@@ -101,6 +101,9 @@ def run(command, core=None, limit_s=120.0, env=None, at=(), cwd=None):
             timer.start()
         try:
             _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            end(child)
+            raise
         finally:
             for timer in timers:
                 timer.cancel()

@@ -44,8 +44,6 @@ def of(ratios):
     if len(ratios) < LEAST_PAIRS:
         return Ratio(len(ratios), middle, None, None)
     source = random.Random(SEED)
-    medians = sorted(
-        median(source.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES)
-    )
+    medians = sorted(median(source.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
     low = medians[round(RESAMPLES * 0.025)]
     return Ratio(len(ratios), middle, low, medians[round(RESAMPLES * 0.975) - 1])

@@ -43,8 +43,10 @@ def interval(ratio):
 def preface(title, result):
     """Date, machine and versions."""
     machine = result["machine"]
-    pinned = "client and server on a core each" if result["is_pinned"] else (
-        "**client and server are not pinned to different cores**: there are fewer than two"
+    pinned = (
+        "client and server on a core each"
+        if result["is_pinned"]
+        else ("**client and server are not pinned to different cores**: there are fewer than two")
     )
     versions = ", ".join(f"{name} ({said or 'says no version'})" for name, said in result["versions"].items())
     return (

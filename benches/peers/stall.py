@@ -78,9 +78,7 @@ def truth(log):
     step_us = 1e6 / RATE_PER_S
     first = min(arrival for _, arrival in times)
     due = [first + step_us * number for number in range(RATE_PER_S * SECONDS)]
-    waits = sorted(
-        usual_us + (goes_on - one if stops < one < goes_on else 0) for one in due
-    )
+    waits = sorted(usual_us + (goes_on - one if stops < one < goes_on else 0) for one in due)
     return Truth(
         fmean(waits) / 1e3,
         clients.quantile(waits, 0.95) / 1e3,
@@ -91,7 +89,5 @@ def truth(log):
 
 def is_true(report, held):
     """Whether mean, p95 and p99 are told, and are close to the truth."""
-    pairs = [
-        (report.mean_ms, held.mean_ms), (report.p95_ms, held.p95_ms), (report.p99_ms, held.p99_ms)
-    ]
+    pairs = [(report.mean_ms, held.mean_ms), (report.p95_ms, held.p95_ms), (report.p99_ms, held.p99_ms)]
     return all(said is not None and abs(said / held - 1) <= CLOSE for said, held in pairs)

@@ -20,8 +20,8 @@ from servers import BareServer
 RATE_PER_S = 40_000
 SIZE_BYTES = 64
 CONNECT_RATE_PER_S = 10_000
-# What ws_measure can be asked for; the larger one leaves descriptors for everything else.
-CONNECTIONS = (64, 19_900)
+# The larger one leaves descriptors for everything else where a process has 20,000.
+CONNECTIONS = (64, 19_800)
 SETTLES_S = 1.5
 RAW = re.compile(r"raw TCP \d+: (\d+) round trips .* client ([\d.]+), server")
 
@@ -39,9 +39,9 @@ class Trips:
 
 
 def raw(connections, cores):
-    """Raw TCP. Where it is counted, an echo must have come back whole."""
+    """Raw TCP; an echo counts when it has come back."""
     watch = Placing(cores)
-    command = [machine.built("ws_measure"), str(connections)]
+    command = [machine.built("ws_measure"), "raw", str(connections)]
     finished = machine.run(command, cores.client, at=[(0.0, watch.begin)])
     watch.end()
     said = RAW.search(finished.check().out)
@@ -85,22 +85,24 @@ def recorded(driftline, connections, seconds, cores):
     marks = []
     with BareServer("websocket", cores.server) as server, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scenario.toml"
-        path.write_text(scenario(connections, begins_s + seconds + 1))
+        path.write_text(scenario(connections, begins_s + seconds + 2))
         options = ["--workers", "1", "--processes", "1", "--plain", "--format", "json"]
         command = [driftline.path, "run", str(path), *options, "--target", server.url]
         command += ["--data", str(Path(folder) / "data")]
         # Its first second goes by before the run begins.
-        mark = lambda pid: marks.append((machine.cpu_s(pid), server.answered()))
+        mark = lambda pid: marks.append((machine.cpu_s(pid), server.counters()))
         at = [(1.0 + begins_s, mark), (1.0 + begins_s + seconds, mark)]
         finished = machine.run(command, cores.client, begins_s + seconds + 60, None, at)
         said = clients.summary(finished.check(driftline.codes))
         counters = server.counters()
-        (cpu_from, trips_from), (cpu_to, trips_to) = marks
+        if len(marks) < 2 or any(seen["open"] < connections for _, seen in marks):
+            raise Failed(f"driftline: {connections} connections were not all open while they were measured")
+        (cpu_from, seen_from), (cpu_to, seen_to) = marks
         # Connections are opened by no frame, and closed by one that the server returns.
         served = counters["answered"] + counters["shaken"]
         if said["lost"] or said["requests"] != served:
             raise Failed(f"driftline says {said['requests']} operations, the server {served}")
-        trips = trips_to - trips_from
+        trips = seen_to["answered"] - seen_from["answered"]
         return Trips(
             trips,
             (cpu_to - cpu_from) * 1e6 / max(trips, 1),
