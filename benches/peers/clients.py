@@ -7,6 +7,7 @@ What a client does not report is None, never a guess.
 import json
 import math
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,6 +220,13 @@ class Hey(Client):
     name = program = "hey"
     protocols = ("http1",)
     package = ("apt-get", "hey")
+
+    def version(self):
+        # It does not say it; the package does, where it comes from one.
+        if shutil.which("dpkg-query") is None:
+            return None
+        said = machine.run(["dpkg-query", "--show", "--showformat", "hey ${Version}", "hey"])
+        return said.out.strip() or None
 
     def command(self, ask, folder):
         load = ["-z", f"{ask.seconds}s", "-c", str(ask.connections), "-cpus", "1"]
