@@ -265,7 +265,7 @@ class Oha(Client):
         return first_line(self.path, "--version")
 
     def command(self, ask, folder):
-        load = ["-z", f"{ask.seconds}s", "-c", str(ask.connections), "--no-tui"]
+        load = ["-z", f"{ask.seconds}s", "-c", str(ask.connections), "--no-tui", "--worker-threads", "1"]
         load += ["--output-format", "json", "--output", str(folder / "oha.json")]
         if ask.protocol == "http2":
             load += ["--http2", "-p", str(ask.streams)]

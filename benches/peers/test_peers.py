@@ -107,6 +107,19 @@ time for request:      100us      1.00s    50.00ms   10.00ms    90.00%
         self.assertEqual((report.operations, report.errors, report.mean_ms), (3, 1, 50.0))
         self.assertEqual(report.p95_ms, 9.0)
 
+    def test_oha_counts_what_it_cut_off_as_no_error(self):
+        said = {
+            "summary": {"total": 5.0, "average": 0.002},
+            "latencyPercentiles": {"p95": 0.003, "p99": 0.004},
+            "statusCodeDistribution": {"200": 1_000, "500": 2},
+            "errorDistribution": {"aborted due to deadline": 64, "connection refused": 3},
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "oha.json").write_text(json.dumps(said))
+            report = clients.Oha().report(HTTP1, finished(""), Path(folder))
+        self.assertEqual((report.operations, report.errors, report.mean_ms), (1_000, 5, 2.0))
+        self.assertEqual((report.p95_ms, report.p99_ms), (3.0, 4.0))
+
     def test_k6_by_its_summary(self):
         metrics = {
             "http_reqs": {"values": {"count": 990, "rate": 198.0}},
