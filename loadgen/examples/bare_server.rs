@@ -1,10 +1,16 @@
 //! The simplest fast HTTP server: one thread, one CPU, one prebuilt answer for every request that
 //! ends with an empty line. It is what the speed of clients is measured against; it checks nothing.
+//! For each line of its standard input it prints how many requests it has answered.
 //!
 //! `bare_server PORT [CPU] [CONTENT_LENGTH]`
 
+#[path = "bare/told.rs"]
+mod told;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -29,10 +35,15 @@ fn main() -> std::io::Result<()> {
     let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}"
     );
-    serve(u16::try_from(port).expect("a port"), answer.as_bytes())
+    let answered = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&answered);
+    // Started in the background it has no input, and serves all the same.
+    told::on_request(move || counted.load(Ordering::Relaxed).to_string(), || {});
+    let port = u16::try_from(port).expect("a port");
+    serve(port, answer.as_bytes(), &answered)
 }
 
-fn serve(port: u16, answer: &[u8]) -> std::io::Result<()> {
+fn serve(port: u16, answer: &[u8], answered: &AtomicU64) -> std::io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -68,7 +79,7 @@ fn serve(port: u16, answer: &[u8]) -> std::io::Result<()> {
             let at = token as usize;
             let is_open = streams[at]
                 .as_mut()
-                .is_some_and(|stream| answer_one(stream, &mut buffer, answer));
+                .is_some_and(|stream| answer_one(stream, &mut buffer, answer, answered));
             if !is_open {
                 streams[at] = None;
                 free.push(at);
@@ -78,10 +89,19 @@ fn serve(port: u16, answer: &[u8]) -> std::io::Result<()> {
 }
 
 /// Says whether the connection is still open.
-fn answer_one(stream: &mut TcpStream, buffer: &mut [u8], answer: &[u8]) -> bool {
+fn answer_one(
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+    answer: &[u8],
+    answered: &AtomicU64,
+) -> bool {
     match stream.read(buffer) {
         Ok(0) => false,
-        Ok(count) if buffer[..count].ends_with(b"\r\n\r\n") => stream.write_all(answer).is_ok(),
+        Ok(count) if buffer[..count].ends_with(b"\r\n\r\n") => {
+            let is_written = stream.write_all(answer).is_ok();
+            answered.fetch_add(u64::from(is_written), Ordering::Relaxed);
+            is_written
+        }
         Ok(_) => true,
         Err(error) => error.kind() == ErrorKind::WouldBlock,
     }

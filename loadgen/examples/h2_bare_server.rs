@@ -7,14 +7,18 @@
 //! taskset -c 1 h2load -c CONNECTIONS -m STREAMS -D SECONDS -t 1 http://127.0.0.1:8099/
 //! ```
 //!
-//! `load` makes every operation as a run does, recorded on a tape whose batches are thrown away.
+//! `load` makes every operation as a run does, recorded on a tape whose batches are thrown away. For
+//! each line of its standard input `serve` prints how many requests it has answered.
+
+#[path = "bare/told.rs"]
+mod told;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -59,11 +63,19 @@ fn main() -> Result<(), Failed> {
 
 async fn serve(address: SocketAddr) -> Result<(), Failed> {
     let listener = TcpListener::bind(address).await?;
+    let answered = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&answered);
+    // Started in the background it has no input, and serves all the same.
+    told::on_request(move || counted.load(Ordering::Relaxed).to_string(), || {});
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
+        let answered = Arc::clone(&answered);
         tokio::spawn(async move {
-            let service = service_fn(answer);
+            let service = service_fn(|request| {
+                answered.fetch_add(1, Ordering::Relaxed);
+                answer(request)
+            });
             let served = http2::Builder::new(TokioExecutor::new())
                 .max_concurrent_streams(1_000)
                 .serve_connection(TokioIo::new(stream), service)

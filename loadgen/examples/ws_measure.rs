@@ -1,7 +1,7 @@
 //! Measures what a WebSocket connection costs on the client's side: memory when idle, connects per
 //! second, and round trips per CPU-second beside raw TCP that sends the same bytes at the same times.
 //! Runs `ws_bare_server` beside itself (build it first); everything is over after some 25 s. `idle`,
-//! `64` or `19900` as its argument measures that part alone.
+//! `64` or `19900` as its argument measures that part alone, `raw CONNECTIONS` raw TCP alone.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -348,6 +348,10 @@ fn raw(connections: u32) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let wanted = std::env::args().nth(1);
+    if wanted.as_deref() == Some("raw") {
+        let connections = std::env::args().nth(2).and_then(|text| text.parse().ok());
+        return raw(connections.expect("a number of connections"));
+    }
     let is_wanted = |part: &str| wanted.as_deref().is_none_or(|wanted| wanted == part);
     if is_wanted("idle") {
         idle(10_000)?;
