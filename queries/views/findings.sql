@@ -43,7 +43,7 @@ SELECT
     label(told.attributes, 'severity') AS severity,
     label(told.attributes, 'title') AS title,
     label(told.attributes, 'scope') AS scope,
-    CAST(CAST(label(told.attributes, 'onset_us') AS BIGINT) AS TIMESTAMP) AS onset,
+    to_timestamp_micros(CAST(label(told.attributes, 'onset_us') AS BIGINT)) AS onset,
     CAST(label(told.attributes, 'effect_pct') AS DOUBLE) AS effect_pct,
     CAST(label(told.attributes, 'ci_lo_pct') AS DOUBLE) AS ci_lo_pct,
     CAST(label(told.attributes, 'ci_hi_pct') AS DOUBLE) AS ci_hi_pct,

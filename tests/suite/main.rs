@@ -6,6 +6,7 @@
 //! - [`interop`]: other tools read the tables and agree row for row
 //! - [`load`]: load tests against the bundled target, and their reports
 //! - [`demo`]: the README's first command, and marks
+//! - [`nightly`]: the analysis of a day, its findings, and detection in plain files
 //! - [`deployment`]: what docker-compose.yml describes
 
 #[path = "../services/broker.rs"]
@@ -16,6 +17,7 @@ mod deployment;
 mod interop;
 mod ledger;
 mod load;
+mod nightly;
 mod pipeline;
 mod process;
 mod recovery;

@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::thread;
 
 use driftline_stats::changepoint::{self, ChangePoint, Direction};
-use driftline_stats::{benjamini_hochberg, median};
+use driftline_schemas::label_pairs;
+use driftline_stats::{benjamini_hochberg, fleet, median};
 
 use super::points::PointSeries;
 use super::{Evidence, Finding, NightlyOptions, Severity, id};
@@ -57,7 +58,7 @@ pub(super) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions
     }
     Changed {
         judged: judged.len(),
-        findings: group(alarms, step_s),
+        findings: group(alarms, &judged, step_s),
     }
 }
 
@@ -134,28 +135,68 @@ fn alarm<'s>(
     })
 }
 
-/// What moved on one host at the same time is one finding: it has one cause more often than not.
-fn group(mut alarms: Vec<Alarm<'_>>, step_s: i64) -> Vec<Finding> {
-    alarms.sort_by(|a, b| {
-        let key = |alarm: &Alarm<'_>| (alarm.series.host.clone(), alarm.at_s);
+/// What moved together on several hosts is one finding, with the labels that explain it; what is left
+/// is gathered by host, since what moves on one host at one time has one cause more often than not.
+fn group(alarms: Vec<Alarm<'_>>, judged: &[&PointSeries], step_s: i64) -> Vec<Finding> {
+    let tolerance = SAME_TIME_STEPS * step_s;
+    let seen: Vec<fleet::Alarm> = alarms
+        .iter()
+        .map(|alarm| fleet::Alarm {
+            labels: labels(alarm.series),
+            time: alarm.at_s,
+            effect: alarm.change.relative.unwrap_or(f64::MAX.sqrt()),
+            p_value: alarm.q_value,
+            weight: 1.0,
+        })
+        .collect();
+    let options = fleet::GroupOptions {
+        tolerance,
+        // They are held to a rate already.
+        discovery_rate: 1.0,
+        population: judged.iter().map(|series| labels(series)).collect(),
+        ..fleet::GroupOptions::default()
+    };
+    let mut findings = Vec::new();
+    let mut alone: Vec<&Alarm<'_>> = Vec::new();
+    for group in fleet::group(&seen, &options) {
+        let members: Vec<&Alarm<'_>> = group.alarms.iter().map(|at| &alarms[*at]).collect();
+        let first = &members[0].series.host;
+        if members.iter().all(|alarm| alarm.series.host == *first) {
+            alone.extend(members);
+        } else {
+            findings.push(finding(members, group.constraint));
+        }
+    }
+    alone.sort_by(|a, b| {
+        let key = |alarm: &Alarm<'_>| (alarm.series.host.clone(), alarm.at_s, name(alarm.series));
         key(a).cmp(&key(b))
     });
-    let mut findings = Vec::new();
-    let mut rest = alarms.as_slice();
+    let mut rest = alone.as_slice();
     while let Some(first) = rest.first() {
         let together = rest.iter().take_while(|alarm| {
-            alarm.series.host == first.series.host
-                && alarm.at_s - first.at_s <= SAME_TIME_STEPS * step_s
+            alarm.series.host == first.series.host && alarm.at_s - first.at_s <= tolerance
         });
         let (members, others) = rest.split_at(together.count());
-        findings.push(finding(members));
+        let scope = vec![("host".to_owned(), first.series.host.clone())];
+        findings.push(finding(members.to_vec(), scope));
         rest = others;
     }
     findings
 }
 
-fn finding(members: &[Alarm<'_>]) -> Finding {
-    let mut members: Vec<&Alarm<'_>> = members.iter().collect();
+/// The labels of a series, its host and metric among them.
+fn labels(series: &PointSeries) -> Vec<fleet::Label> {
+    let own = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut labels = vec![
+        own("component", &series.component),
+        own("host", &series.host),
+        own("metric", &series.metric),
+    ];
+    labels.extend(label_pairs(&series.labels).unwrap_or_default());
+    labels
+}
+
+fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
     let size = |alarm: &Alarm<'_>| alarm.change.relative.unwrap_or(f64::INFINITY).abs();
     members.sort_by(|a, b| {
         (a.severity.cmp(&b.severity))
@@ -163,6 +204,7 @@ fn finding(members: &[Alarm<'_>]) -> Finding {
             .then_with(|| name(a.series).cmp(&name(b.series)))
     });
     let first = members[0];
+    let several = members.iter().any(|alarm| alarm.series.host != first.series.host);
     let onset_s = members
         .iter()
         .map(|alarm| alarm.at_s)
@@ -185,23 +227,26 @@ fn finding(members: &[Alarm<'_>]) -> Finding {
         severity: first.severity,
         title: format!("{} on {} moved {effect}{more}", name(series), series.host),
         onset_us: onset_s * 1_000_000,
-        scope: vec![("host".to_owned(), series.host.clone())],
+        scope,
         sql: format!(
             "SELECT ts, value FROM derived_series WHERE host = '{}' AND metric = '{}' AND labels = '{}' ORDER BY ts",
             quoted(&series.host),
             quoted(&series.metric),
             quoted(&series.labels)
         ),
-        evidence: members.into_iter().map(evidence).collect(),
+        evidence: members.into_iter().map(|alarm| evidence(alarm, several)).collect(),
         causes: Vec::new(),
     }
 }
 
-fn evidence(alarm: &Alarm<'_>) -> Evidence {
+fn evidence(alarm: &Alarm<'_>, several_hosts: bool) -> Evidence {
     let percent = |share: f64| 100.0 * share;
     let relative = alarm.change.relative;
     Evidence {
-        name: name(alarm.series),
+        name: match several_hosts {
+            true => format!("{} on {}", name(alarm.series), alarm.series.host),
+            false => name(alarm.series),
+        },
         unit: alarm.series.unit.clone(),
         before: alarm.before,
         after: alarm.after,
@@ -306,6 +351,25 @@ mod tests {
             ..series("short", 1, 0.0)
         }];
         assert_eq!(find(&short, 600, &options()).judged, 0);
+    }
+
+    #[test]
+    fn what_moved_on_several_hosts_is_one_finding_with_its_labels() {
+        let mut all = Vec::new();
+        for host in 0..6 {
+            for (number, metric) in ["latency", "errors", "memory"].into_iter().enumerate() {
+                let step = if metric == "latency" { 0.3 } else { 0.0 };
+                all.push(PointSeries {
+                    host: format!("h{host}"),
+                    ..series(metric, (host * 10 + number) as u64, step)
+                });
+            }
+        }
+        let findings = find(&all, 600, &options()).findings;
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0].evidence.len(), 6);
+        let metric = ("metric".to_owned(), "latency".to_owned());
+        assert!(findings[0].scope.contains(&metric), "{:?}", findings[0].scope);
     }
 
     #[test]
