@@ -83,6 +83,9 @@ struct Install {
 /// `driftline schedule`.
 pub(crate) fn run(settings: &Settings, args: &ScheduleArgs) -> anyhow::Result<Outcome> {
     let jobs = chosen(settings.config.schedule.jobs()?, &args.jobs)?;
+    if jobs.is_empty() {
+        bail!("no job is configured: add [[schedule.jobs]] to driftline.toml");
+    }
     let directory = settings.data.join(DIRECTORY);
     let now_us = Clock::system().now_us();
     match &args.question {
@@ -104,7 +107,11 @@ fn chosen(jobs: Vec<Job>, names: &[String]) -> anyhow::Result<Vec<Job>> {
         let known: Vec<&str> = jobs.iter().map(Job::name).collect();
         bail!(UsageError(format!(
             "no job is called {unknown:?}; the configuration has {}",
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            }
         )));
     }
     let wanted = |job: &Job| names.is_empty() || names.iter().any(|name| name == job.name());
@@ -117,9 +124,6 @@ fn serve_jobs(
     directory: &Path,
     once: bool,
 ) -> anyhow::Result<Outcome> {
-    if jobs.is_empty() {
-        bail!("no job is configured: add [[schedule.jobs]] to driftline.toml");
-    }
     roles::prepare(&settings.data)?;
     let stopping = Stopping::on_signals()?;
     let stop = &stopping.collector;
@@ -142,14 +146,21 @@ fn serve_jobs(
         },
     )?;
     for busy in &served.busy {
-        eprintln!("note: {} is in the hands of process {}", busy.job, busy.holder);
+        eprintln!(
+            "note: {} is in the hands of process {}",
+            busy.job, busy.holder
+        );
     }
     eprintln!(
         "{} finished, {} failed, {} skipped",
         served.finished, served.failed, served.skipped
     );
     // Failures of a scheduler that ran for weeks are not those of its end.
-    Ok(if once && served.failed > 0 { Outcome::Error } else { Outcome::Ok })
+    Ok(if once && served.failed > 0 {
+        Outcome::Error
+    } else {
+        Outcome::Ok
+    })
 }
 
 /// What makes a command work on the same data with the same configuration as this process.
@@ -157,10 +168,16 @@ fn environment(settings: &Settings) -> anyhow::Result<Vec<(OsString, OsString)>>
     let data = absolute(&settings.data)?;
     let mut environment = vec![("DRIFTLINE_DATA".into(), data.into_os_string())];
     if let Some(config) = &settings.config_path {
-        environment.push(("DRIFTLINE_CONFIG".into(), absolute(config)?.into_os_string()));
+        environment.push((
+            "DRIFTLINE_CONFIG".into(),
+            absolute(config)?.into_os_string(),
+        ));
     }
     if let Some(kafka) = &settings.config.kafka {
-        environment.push(("DRIFTLINE_KAFKA_BROKERS".into(), kafka.brokers.clone().into()));
+        environment.push((
+            "DRIFTLINE_KAFKA_BROKERS".into(),
+            kafka.brokers.clone().into(),
+        ));
     }
     Ok(environment)
 }

@@ -16,8 +16,8 @@ mod error;
 mod install;
 mod job;
 mod launch;
-mod ledger;
 mod lease;
+mod ledger;
 mod plan;
 mod record;
 #[cfg(test)]

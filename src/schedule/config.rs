@@ -54,7 +54,9 @@ impl Default for ScheduleConfig {
             jobs: vec![JobConfig {
                 name: "nightly".to_owned(),
                 cron: "30 2 * * *".to_owned(),
-                command: ["nightly", "--date", "{yesterday}"].map(str::to_owned).to_vec(),
+                command: ["nightly", "--date", "{yesterday}"]
+                    .map(str::to_owned)
+                    .to_vec(),
                 catch_up: CatchUp::default(),
                 jitter: Duration::ZERO,
                 timeout: default_timeout(),
@@ -129,7 +131,10 @@ mod tests {
         assert_eq!(jobs[0].cadence().expression(), "30 2 * * *");
         assert_eq!(jobs[0].cadence().zone(), "Europe/Berlin");
         // 2026-02-01T02:30 in Berlin is about the last day of January.
-        assert_eq!(jobs[0].command(1_769_909_400_000_000), ["nightly", "--date", "2026-01-31"]);
+        assert_eq!(
+            jobs[0].command(1_769_909_400_000_000),
+            ["nightly", "--date", "2026-01-31"]
+        );
         assert_eq!(read("").expect("empty"), ScheduleConfig::default());
     }
 
@@ -169,7 +174,9 @@ mod tests {
         }
         let twice = read(&format!("{job}{job}")).expect("a schedule").jobs();
         assert!(matches!(twice, Err(ScheduleError::Twice { .. })));
-        let zone = read(&format!("zone = \"Mars\"\n{job}")).expect("a schedule").jobs();
+        let zone = read(&format!("zone = \"Mars\"\n{job}"))
+            .expect("a schedule")
+            .jobs();
         assert!(matches!(zone, Err(ScheduleError::Zone { .. })));
     }
 }

@@ -76,7 +76,10 @@ pub(super) fn history(
     // Stable: jobs that were settled at the same time stay in the configuration's order.
     runs.sort_by_key(|(settled, _)| (settled.at_us, settled.scheduled_us));
     let first = runs.len().saturating_sub(last);
-    let rows: Vec<RunRow> = runs[first..].iter().map(|(settled, job)| run_row(settled, job)).collect();
+    let rows: Vec<RunRow> = runs[first..]
+        .iter()
+        .map(|(settled, job)| run_row(settled, job))
+        .collect();
     let cells = |row: &RunRow| {
         vec![
             row.job.clone(),
@@ -84,11 +87,20 @@ pub(super) fn history(
             row.outcome.to_owned(),
             row.ending.clone().unwrap_or_default(),
             row.attempts.to_string(),
-            row.seconds.map_or_else(String::new, |seconds| format!("{seconds:.1} s")),
+            row.seconds
+                .map_or_else(String::new, |seconds| format!("{seconds:.1} s")),
             row.settled.clone(),
         ]
     };
-    let header = ["job", "scheduled", "outcome", "ending", "attempts", "took", "settled"];
+    let header = [
+        "job",
+        "scheduled",
+        "outcome",
+        "ending",
+        "attempts",
+        "took",
+        "settled",
+    ];
     print(format, &header, &rows, cells)
 }
 
@@ -117,7 +129,14 @@ fn job_row(job: &Job, state: &JobState, now_us: i64) -> JobRow {
                 open.starts,
                 text(job, open.scheduled_us)
             ),
-            Some((Phase::Retrying { retry_at_us, ending, .. }, _)) => {
+            Some((
+                Phase::Retrying {
+                    retry_at_us,
+                    ending,
+                    ..
+                },
+                _,
+            )) => {
                 format!("{ending}; tried again at {}", text(job, *retry_at_us))
             }
         },

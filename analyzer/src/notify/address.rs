@@ -39,9 +39,15 @@ impl Address {
             Some(host) => (host.to_string(), host.to_string()),
             None => return Err(refuse("names no host")),
         };
-        let port = url.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
-        let shown_port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-        let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+        let port = url
+            .port_or_known_default()
+            .unwrap_or(if tls { 443 } else { 80 });
+        let shown_port = url
+            .port()
+            .map_or_else(String::new, |port| format!(":{port}"));
+        let query = url
+            .query()
+            .map_or_else(String::new, |query| format!("?{query}"));
         Ok(Self {
             tls,
             host,
@@ -102,26 +108,42 @@ mod tests {
 
     #[test]
     fn an_address_is_taken_apart_and_shows_no_secret() {
-        let address =
-            Address::parse("https://us%40er:p%3Ass@hooks.example:8443/services/T0/SECRET?token=SECRET")
-                .expect("an address");
+        let address = Address::parse(
+            "https://us%40er:p%3Ass@hooks.example:8443/services/T0/SECRET?token=SECRET",
+        )
+        .expect("an address");
         assert!(address.tls);
-        assert_eq!((address.host.as_str(), address.port), ("hooks.example", 8443));
+        assert_eq!(
+            (address.host.as_str(), address.port),
+            ("hooks.example", 8443)
+        );
         assert_eq!(address.target, "/services/T0/SECRET?token=SECRET");
         assert_eq!(address.host_header(), "hooks.example:8443");
         let expected = format!("Basic {}", STANDARD.encode("us@er:p:ss"));
         assert_eq!(address.authorization, Some(expected));
         assert_eq!(address.to_string(), "https://hooks.example:8443/…");
-        assert_eq!(format!("{address:?}"), "Address(https://hooks.example:8443/…)");
+        assert_eq!(
+            format!("{address:?}"),
+            "Address(https://hooks.example:8443/…)"
+        );
         let plain = Address::parse("http://[::1]/x").expect("an address");
-        assert_eq!((plain.host.as_str(), plain.port, plain.tls), ("::1", 80, false));
+        assert_eq!(
+            (plain.host.as_str(), plain.port, plain.tls),
+            ("::1", 80, false)
+        );
         assert_eq!(plain.host_header(), "[::1]");
         assert_eq!(plain.authorization, None);
     }
 
     #[test]
     fn what_is_no_address_is_refused_without_being_quoted() {
-        for text in ["SECRET", "ftp://host/SECRET", "https://", "http://ho st/SECRET", ""] {
+        for text in [
+            "SECRET",
+            "ftp://host/SECRET",
+            "https://",
+            "http://ho st/SECRET",
+            "",
+        ] {
             let error = Address::parse(text).expect_err(text);
             assert!(!error.to_string().contains("SECRET"), "{error}");
             assert!(error.to_string().contains("https://"), "{error}");

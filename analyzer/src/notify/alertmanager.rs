@@ -25,7 +25,9 @@ pub(super) fn payloads(notices: &[Notice], now_us: i64) -> Vec<Value> {
 }
 
 fn alert(notice: &Notice, now_us: i64) -> Value {
-    let ends_us = notice.ended_at_us.unwrap_or(now_us.saturating_add(HOLDS_US));
+    let ends_us = notice
+        .ended_at_us
+        .unwrap_or(now_us.saturating_add(HOLDS_US));
     let mut annotations = BTreeMap::from([
         ("summary", notice.title.clone()),
         ("description", notice.summary.clone()),
@@ -100,7 +102,10 @@ mod tests {
         assert_eq!(told["endsAt"], "2026-02-01T13:01:00.000Z");
         assert_eq!(told["annotations"]["summary"], "p99 of /cart is up");
         assert_eq!(told["annotations"]["effect"], "+25.3 % (+20.1 % … +31.0 %)");
-        assert_eq!(told["generatorURL"], "https://driftline.example/findings/f-20260131-1");
+        assert_eq!(
+            told["generatorURL"],
+            "https://driftline.example/findings/f-20260131-1"
+        );
         let mut ended = notice();
         ended.ended_at_us = Some(1_769_860_830_000_000);
         let over = &payloads(&[ended], NOW_US)[0][0];

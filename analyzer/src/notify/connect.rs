@@ -30,7 +30,9 @@ pub(super) async fn connect(
         return Ok(Box::new(tcp));
     };
     let name = ServerName::try_from(address.host.clone()).map_err(std::io::Error::other)?;
-    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await?;
+    let stream = TlsConnector::from(Arc::clone(tls))
+        .connect(name, tcp)
+        .await?;
     Ok(Box::new(stream))
 }
 
@@ -66,7 +68,9 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), NotifyError> {
         return Err(refuse("it holds no certificate in PEM".to_owned()));
     }
     for certificate in certificates {
-        roots.add(certificate).map_err(|error| refuse(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| refuse(error.to_string()))?;
     }
     Ok(())
 }

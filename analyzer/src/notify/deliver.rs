@@ -30,6 +30,8 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// Bytes of an answer that are read, and characters of it that are told.
 const ANSWER_BYTES: usize = 16 * 1024;
 const ANSWER_TOLD: usize = 200;
+/// Parts of an address from this length on may be secrets.
+const SECRET_BYTES: usize = 6;
 
 /// A webhook as it is asked for.
 #[derive(Debug, Clone)]
@@ -93,7 +95,9 @@ pub enum NotifyError {
         reason: String,
     },
     /// The receiver refused the payload; it would again.
-    #[error("webhook {address} refused the notice with status {status}{answer}; check its address and its kind")]
+    #[error(
+        "webhook {address} refused the notice with status {status}{answer}; check its address and its kind"
+    )]
     Refused {
         /// Where, without secrets.
         address: String,
@@ -116,8 +120,14 @@ pub enum NotifyError {
 
 /// Why an attempt failed.
 enum Failure {
-    Final { status: u16, answer: String },
-    Passing { why: String, pause: Option<Duration> },
+    Final {
+        status: u16,
+        answer: String,
+    },
+    Passing {
+        why: String,
+        pause: Option<Duration>,
+    },
 }
 
 impl Webhook {
@@ -135,7 +145,11 @@ impl Webhook {
         if spec.attempts == 0 || spec.attempts > ATTEMPTS_MAX {
             return Err(refuse("attempts", format!("1 to {ATTEMPTS_MAX}")));
         }
-        let tls = spec.address.tls.then(|| trust(spec.ca.as_deref())).transpose()?;
+        let tls = spec
+            .address
+            .tls
+            .then(|| trust(spec.ca.as_deref()))
+            .transpose()?;
         Ok(Self {
             timeout: spec.timeout,
             attempts: spec.attempts,
@@ -243,18 +257,21 @@ impl Webhook {
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
         // Whether the answer's body is whole does not change what its status says.
-        let answer = match Limited::new(response.into_body(), ANSWER_BYTES).collect().await {
+        let answer = match Limited::new(response.into_body(), ANSWER_BYTES)
+            .collect()
+            .await
+        {
             Ok(body) => self.told(&body.to_bytes()),
             Err(_) => String::new(),
         };
         match status {
             _ if status.is_success() => Ok(status.as_u16()),
-            StatusCode::REQUEST_TIMEOUT
-            | StatusCode::TOO_EARLY
-            | StatusCode::TOO_MANY_REQUESTS => Err(Failure::Passing {
-                why: format!("status {}{answer}", status.as_u16()),
-                pause,
-            }),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+                Err(Failure::Passing {
+                    why: format!("status {}{answer}", status.as_u16()),
+                    pause,
+                })
+            }
             _ if status.is_server_error() => Err(Failure::Passing {
                 why: format!("status {}{answer}", status.as_u16()),
                 pause,
@@ -269,9 +286,8 @@ impl Webhook {
     /// The beginning of an answer on one line; nothing of one that repeats the secret.
     fn told(&self, answer: &[u8]) -> String {
         let text = String::from_utf8_lossy(answer);
-        let path = self.address.target.split('?').next().unwrap_or_default();
-        let echoes = path.len() > 1 && text.contains(path)
-            || path.rsplit('/').next().is_some_and(|last| last.len() > 3 && text.contains(last));
+        let mut pieces = self.address.target.split(['/', '?', '&', '=']);
+        let echoes = pieces.any(|piece| piece.len() >= SECRET_BYTES && text.contains(piece));
         if text.trim().is_empty() || echoes {
             return String::new();
         }

@@ -125,7 +125,9 @@ pub(super) mod tests {
             title: "p99 of /cart is up".to_owned(),
             severity: Severity::Critical,
             summary: "p99 rose from 12 ms to 15 ms <here> & there".to_owned(),
-            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            labels: labels
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
             effect: Some(0.253),
             interval: Some((0.201, 0.31)),
             started_at_us: 1_769_860_800_000_000,
@@ -138,7 +140,10 @@ pub(super) mod tests {
     #[test]
     fn effects_are_percentages_and_what_is_not_finite_is_left_out() {
         let mut notice = notice();
-        assert_eq!(notice.effect_text().as_deref(), Some("+25.3 % (+20.1 % … +31.0 %)"));
+        assert_eq!(
+            notice.effect_text().as_deref(),
+            Some("+25.3 % (+20.1 % … +31.0 %)")
+        );
         notice.interval = Some((f64::NEG_INFINITY, 0.1));
         assert_eq!(notice.effect_text().as_deref(), Some("+25.3 %"));
         notice.effect = Some(f64::NAN);

@@ -52,7 +52,11 @@ fn blocks(notice: &Notice) -> Vec<Value> {
         blocks.push(section(&format!("```\n{sql}\n```")));
     }
     // A link that is cut leads nowhere.
-    if let Some(link) = notice.link.as_ref().filter(|link| link.chars().count() <= TEXT_MAX) {
+    if let Some(link) = notice
+        .link
+        .as_ref()
+        .filter(|link| link.chars().count() <= TEXT_MAX)
+    {
         blocks.push(json!({
             "type": "actions",
             "elements": [{
@@ -67,10 +71,21 @@ fn blocks(notice: &Notice) -> Vec<Value> {
 
 fn fields(notice: &Notice) -> Vec<Value> {
     let mut pairs = vec![("severity".to_owned(), notice.severity.as_str().to_owned())];
-    pairs.extend(notice.effect_text().map(|effect| ("change".to_owned(), effect)));
+    pairs.extend(
+        notice
+            .effect_text()
+            .map(|effect| ("change".to_owned(), effect)),
+    );
     pairs.push(("since".to_owned(), rfc3339(notice.started_at_us)));
-    pairs.extend(notice.ended_at_us.map(|end| ("until".to_owned(), rfc3339(end))));
-    let labels = notice.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+    pairs.extend(
+        notice
+            .ended_at_us
+            .map(|end| ("until".to_owned(), rfc3339(end))),
+    );
+    let labels = notice
+        .labels
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()));
     let room = FIELDS_MAX - pairs.len();
     if notice.labels.len() <= room {
         pairs.extend(labels);
@@ -95,7 +110,9 @@ fn section(text: &str) -> Value {
 
 /// The three characters that Slack's markup gives a meaning to.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// As much of a text as fits once it is escaped, so that no escape is cut in two.
@@ -127,8 +144,14 @@ mod tests {
     fn a_finding_is_a_header_its_facts_its_query_and_a_button() {
         let payloads = payloads(&[notice()]);
         let blocks = payloads[0]["blocks"].as_array().expect("blocks");
-        let kinds: Vec<&str> = blocks.iter().filter_map(|block| block["type"].as_str()).collect();
-        assert_eq!(kinds, ["header", "section", "section", "section", "actions"]);
+        let kinds: Vec<&str> = blocks
+            .iter()
+            .filter_map(|block| block["type"].as_str())
+            .collect();
+        assert_eq!(
+            kinds,
+            ["header", "section", "section", "section", "actions"]
+        );
         assert_eq!(blocks[0]["text"]["text"], "🔴 p99 of /cart is up");
         assert_eq!(
             blocks[1]["text"]["text"],
@@ -171,15 +194,21 @@ mod tests {
         long.title = "é\n".repeat(500);
         long.summary = "<&>".repeat(5_000);
         long.sql = Some("`<".repeat(5_000));
-        long.labels = (0..40).map(|n| (format!("{n}<").repeat(900), "&".repeat(9_000))).collect();
+        long.labels = (0..40)
+            .map(|n| (format!("{n}<").repeat(900), "&".repeat(9_000)))
+            .collect();
         let payloads = payloads(&vec![long; 23]);
         assert_eq!(payloads.len(), 3);
         for payload in &payloads {
-            assert!(payload["text"].as_str().expect("text").chars().count() <= 5 * TEXT_MAX);
+            assert!(payload["text"].as_str().expect("text").chars().count() <= TEXT_MAX);
             let blocks = payload["blocks"].as_array().expect("blocks");
             assert!(blocks.len() <= 50);
             for block in blocks {
-                let most = if block["type"] == "header" { HEADER_MAX } else { TEXT_MAX };
+                let most = if block["type"] == "header" {
+                    HEADER_MAX
+                } else {
+                    TEXT_MAX
+                };
                 let text = block["text"]["text"].as_str().unwrap_or_default();
                 assert!(text.chars().count() <= most, "{}", text.chars().count());
                 assert!(block["type"] != "header" || !text.contains('\n'));
@@ -187,7 +216,11 @@ mod tests {
                 assert!(fields.len() <= FIELDS_MAX);
                 for field in &fields {
                     let text = field["text"].as_str().expect("text");
-                    assert!(text.chars().count() <= FIELD_MAX, "{}", text.chars().count());
+                    assert!(
+                        text.chars().count() <= FIELD_MAX,
+                        "{}",
+                        text.chars().count()
+                    );
                 }
             }
         }

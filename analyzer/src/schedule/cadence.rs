@@ -180,8 +180,16 @@ mod tests {
     fn a_fixed_time_that_does_not_exist_falls_due_right_after_the_gap() {
         // Clocks in Berlin go from 02:00 to 03:00 on 2026-03-29, which is 01:00 in UTC.
         assert_eq!(
-            following(&cadence("30 2 * * *", "Europe/Berlin"), "2026-03-27T12:00:00Z", 3),
-            ["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]
+            following(
+                &cadence("30 2 * * *", "Europe/Berlin"),
+                "2026-03-27T12:00:00Z",
+                3
+            ),
+            [
+                "2026-03-28T01:30:00Z",
+                "2026-03-29T01:00:00Z",
+                "2026-03-30T00:30:00Z"
+            ]
         );
     }
 
@@ -189,7 +197,11 @@ mod tests {
     fn a_fixed_time_that_occurs_twice_falls_due_once_the_first_time() {
         // Clocks in Berlin go back from 03:00 to 02:00 on 2026-10-25, which is 01:00 in UTC.
         assert_eq!(
-            following(&cadence("30 2 * * *", "Europe/Berlin"), "2026-10-24T12:00:00Z", 2),
+            following(
+                &cadence("30 2 * * *", "Europe/Berlin"),
+                "2026-10-24T12:00:00Z",
+                2
+            ),
             ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]
         );
     }
@@ -226,8 +238,21 @@ mod tests {
 
     #[test]
     fn looking_back_finds_what_looking_forward_finds() {
-        let zones = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"];
-        let expressions = ["30 2 * * *", "15 1 * * *", "*/20 * * * *", "0,30 1-3 * * *", "0 0 * * *", "0 12 L * *"];
+        let zones = [
+            "UTC",
+            "Europe/Berlin",
+            "America/New_York",
+            "Australia/Lord_Howe",
+            "Asia/Kathmandu",
+        ];
+        let expressions = [
+            "30 2 * * *",
+            "15 1 * * *",
+            "*/20 * * * *",
+            "0,30 1-3 * * *",
+            "0 0 * * *",
+            "0 12 L * *",
+        ];
         for zone in zones {
             for expression in expressions {
                 let cadence = cadence(expression, zone);
@@ -255,7 +280,11 @@ mod tests {
         let times: Vec<String> = newest.times_us.iter().map(|at| text(*at)).collect();
         assert_eq!(
             times,
-            ["2025-12-31T23:58:00Z", "2025-12-31T23:59:00Z", "2026-01-01T00:00:00Z"]
+            [
+                "2025-12-31T23:58:00Z",
+                "2025-12-31T23:59:00Z",
+                "2026-01-01T00:00:00Z"
+            ]
         );
         assert!(newest.more);
         let none = minutes.newest(us("2026-01-01T00:00:00Z"), us("2020-01-01T00:00:00Z"), 3);

@@ -34,7 +34,10 @@ pub fn systemd(jobs: &[Job], at: &Installation) -> Result<String, ScheduleError>
     for job in jobs {
         let unit = format!("driftline-{}", job.name());
         let calendar = on_calendar(job)?;
-        let words: Vec<String> = command(job, at).iter().map(|word| systemd_word(word)).collect();
+        let words: Vec<String> = command(job, at)
+            .iter()
+            .map(|word| systemd_word(word))
+            .collect();
         // `last` and `all` are caught up from the ledger; one call after a downtime is enough.
         let persistent = job.catch_up() != CatchUp::None;
         let _ = write!(
@@ -87,37 +90,43 @@ WantedBy=timers.target
 /// A CronJob for each job. The data directory is a claim of its own, `driftline-data`; the
 /// configuration, where there is one, a ConfigMap `driftline-config` with the key `driftline.toml`.
 pub fn kubernetes(jobs: &[Job], at: &Installation) -> Result<String, ScheduleError> {
-    let mut text = String::new();
+    let mut text =
+        String::from("# The ledgers are in the claim: its volume must know file locks.\n");
+    if at.config.is_some() {
+        text += "# kubectl create configmap driftline-config --from-file=driftline.toml\n";
+    }
+    let at = Installation {
+        data: "/var/lib/driftline".to_owned(),
+        config: at
+            .config
+            .as_ref()
+            .map(|_| "/etc/driftline/driftline.toml".to_owned()),
+        ..at.clone()
+    };
     for job in jobs {
-        if fields(job, "kubernetes")?.days_and_weekdays {
-            return Err(refuse(
-                job,
-                "kubernetes",
-                "its days must match both day of month and day of week, which a CronJob cannot say; drop the +",
-            ));
-        }
-        let at = Installation {
-            data: "/var/lib/driftline".to_owned(),
-            config: at.config.as_ref().map(|_| "/etc/driftline/driftline.toml".to_owned()),
-            ..at.clone()
-        };
-        let words = command(job, &at);
-        let args: Vec<String> = words.iter().skip(1).map(|word| yaml(word)).collect();
-        let (config_mount, config_volume) = match &at.config {
-            Some(_) => (
-                "                - { name: config, mountPath: /etc/driftline, readOnly: true }\n",
-                "            - { name: config, configMap: { name: driftline-config } }\n",
-            ),
-            None => ("", ""),
-        };
-        // A Job that cannot start in time is dropped; with catching up, the next one makes up for it.
-        let deadline = match job.catch_up() {
-            CatchUp::None => format!("  startingDeadlineSeconds: {}\n", LATE_US / 1_000_000),
-            CatchUp::Last | CatchUp::All => String::new(),
-        };
-        let _ = write!(
-            text,
-            "\
+        let schedule = five_fields(job)?;
+        text += &cron_job(job, &at, &schedule);
+    }
+    Ok(text)
+}
+
+fn cron_job(job: &Job, at: &Installation, schedule: &str) -> String {
+    let words = command(job, at);
+    let args: Vec<String> = words.iter().skip(1).map(|word| yaml(word)).collect();
+    let (config_mount, config_volume) = match &at.config {
+        Some(_) => (
+            "                - { name: config, mountPath: /etc/driftline, readOnly: true }\n",
+            "            - { name: config, configMap: { name: driftline-config } }\n",
+        ),
+        None => ("", ""),
+    };
+    // A Job that cannot start in time is dropped; with catching up, the next one makes up for it.
+    let deadline = match job.catch_up() {
+        CatchUp::None => format!("  startingDeadlineSeconds: {}\n", LATE_US / 1_000_000),
+        CatchUp::Last | CatchUp::All => String::new(),
+    };
+    format!(
+        "\
 ---
 apiVersion: batch/v1
 kind: CronJob
@@ -144,19 +153,23 @@ spec:
 {config_mount}          volumes:
             - {{ name: data, persistentVolumeClaim: {{ claimName: driftline-data }} }}
 {config_volume}",
-            name = job.name(),
-            schedule = yaml(job.cadence().expression()),
-            zone = yaml(job.cadence().zone()),
-            image = yaml(&at.image),
-            args = args.join(", "),
-        );
-    }
-    Ok(text)
+        name = job.name(),
+        schedule = yaml(schedule),
+        zone = yaml(job.cadence().zone()),
+        image = yaml(&at.image),
+        args = args.join(", "),
+    )
 }
 
 /// What a timer calls.
 fn command(job: &Job, at: &Installation) -> Vec<String> {
-    let mut words = vec![at.binary.as_str(), "schedule", "--once", "--job", job.name()];
+    let mut words = vec![
+        at.binary.as_str(),
+        "schedule",
+        "--once",
+        "--job",
+        job.name(),
+    ];
     words.extend(["--data", &at.data]);
     if let Some(config) = &at.config {
         words.extend(["--config", config]);
@@ -176,7 +189,8 @@ struct Fields {
     days_and_weekdays: bool,
 }
 
-fn fields(job: &Job, target: &'static str) -> Result<Fields, ScheduleError> {
+/// The fields, their numbers at least so wide.
+fn fields(job: &Job, target: &'static str, width: usize) -> Result<Fields, ScheduleError> {
     let cron: &Cron = job.cadence().cron();
     let pattern = &cron.pattern;
     if pattern.days.has_modifiers() || pattern.days_of_week.has_modifiers() {
@@ -193,10 +207,10 @@ fn fields(job: &Job, target: &'static str) -> Result<Fields, ScheduleError> {
         .filter_map(|day| DAYS.get(usize::from(day)).copied())
         .collect();
     Ok(Fields {
-        minutes: list(&pattern.minutes, 60, 2),
-        hours: list(&pattern.hours, 24, 2),
-        days: list(&pattern.days, 31, 2),
-        months: list(&pattern.months, 12, 2),
+        minutes: list(&pattern.minutes, 60, width),
+        hours: list(&pattern.hours, 24, width),
+        days: list(&pattern.days, 31, width),
+        months: list(&pattern.months, 12, width),
         weekdays: weekdays.join(","),
         every_day: pattern.is_dom_wildcard(),
         every_weekday: pattern.is_dow_wildcard(),
@@ -210,14 +224,17 @@ fn list(field: &CronComponent, all: usize, width: usize) -> String {
     if values.len() == all {
         return "*".to_owned();
     }
-    let texts: Vec<String> = values.iter().map(|value| format!("{value:0width$}")).collect();
+    let texts: Vec<String> = values
+        .iter()
+        .map(|value| format!("{value:0width$}"))
+        .collect();
     texts.join(",")
 }
 
 /// `OnCalendar=` lines. Cron's days match by day of month *or* day of week where both are given,
 /// systemd's by both: two lines are either.
 fn on_calendar(job: &Job) -> Result<String, ScheduleError> {
-    let fields = fields(job, "systemd")?;
+    let fields = fields(job, "systemd", 2)?;
     let line = |weekdays: &str, days: &str| {
         let space = if weekdays.is_empty() { "" } else { " " };
         format!(
@@ -236,6 +253,31 @@ fn on_calendar(job: &Job) -> Result<String, ScheduleError> {
         (false, false) if fields.days_and_weekdays => line(weekdays, days),
         (false, false) => line("", days) + &line(weekdays, "*"),
     })
+}
+
+/// The expression as a CronJob takes it, which knows no 7 for Sunday and fewer short forms.
+fn five_fields(job: &Job) -> Result<String, ScheduleError> {
+    let fields = fields(job, "kubernetes", 1)?;
+    if fields.days_and_weekdays && !fields.every_day && !fields.every_weekday {
+        return Err(refuse(
+            job,
+            "kubernetes",
+            "its days must match both day of month and day of week, which a CronJob cannot say; drop the +",
+        ));
+    }
+    let (days, weekdays) = (fields.days.as_str(), fields.weekdays.as_str());
+    let (days, weekdays) = match (fields.every_day, fields.every_weekday) {
+        (true, true) => ("*", "*"),
+        (false, true) => (days, "*"),
+        (true, false) => ("*", weekdays),
+        // Either matches: where one of them is every day, so is the whole.
+        (false, false) if days == "*" || weekdays.split(',').count() == DAYS.len() => ("*", "*"),
+        (false, false) => (days, weekdays),
+    };
+    Ok(format!(
+        "{} {} {days} {} {weekdays}",
+        fields.minutes, fields.hours, fields.months
+    ))
 }
 
 /// A word of a command line in a unit: quoted, with specifiers and variables as plain text.

@@ -72,7 +72,10 @@ impl Job {
         };
         check_command(&spec.command).map_err(|problem| refuse("command", problem))?;
         if spec.timeout.is_zero() || spec.timeout > TIMEOUT_MAX {
-            return Err(refuse("timeout", "must be above 0 and at most 168h".to_owned()));
+            return Err(refuse(
+                "timeout",
+                "must be above 0 and at most 168h".to_owned(),
+            ));
         }
         if spec.retries > RETRIES_MAX {
             return Err(refuse("retries", format!("must be at most {RETRIES_MAX}")));
@@ -81,7 +84,10 @@ impl Job {
         if i128::from(cadence.shortest_gap_us()) <= spec.jitter.as_micros().cast_signed() {
             return Err(refuse(
                 "jitter",
-                format!("must be less than the shortest time between two runs by cron {:?}", spec.cron),
+                format!(
+                    "must be less than the shortest time between two runs by cron {:?}",
+                    spec.cron
+                ),
             ));
         }
         Ok(Self { spec, cadence })
@@ -118,7 +124,9 @@ impl Job {
         let bound_ms = u64::try_from(self.spec.jitter.as_millis()).unwrap_or(u64::MAX);
         let seed = u64::from(crc32c::crc32c(self.spec.name.as_bytes())) << 32;
         let jitter_ms = mix(seed ^ scheduled_us.cast_unsigned()) % bound_ms.saturating_add(1);
-        let jitter_us = i64::try_from(jitter_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+        let jitter_us = i64::try_from(jitter_ms)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000);
         scheduled_us.saturating_add(jitter_us)
     }
 
@@ -127,7 +135,10 @@ impl Job {
         let local = self.cadence.local(scheduled_us);
         let date = |days: i64| {
             local
-                .and_then(|at| at.date_naive().checked_sub_signed(chrono::Duration::days(days)))
+                .and_then(|at| {
+                    at.date_naive()
+                        .checked_sub_signed(chrono::Duration::days(days))
+                })
                 .map_or_else(String::new, |date| date.format("%Y-%m-%d").to_string())
         };
         let scheduled = local.map_or_else(String::new, |at| at.to_rfc3339());
@@ -211,7 +222,11 @@ pub(super) mod tests {
             name: name.to_owned(),
             cron: cron.to_owned(),
             zone: "UTC".to_owned(),
-            command: vec!["nightly".to_owned(), "--date".to_owned(), "{yesterday}".to_owned()],
+            command: vec![
+                "nightly".to_owned(),
+                "--date".to_owned(),
+                "{yesterday}".to_owned(),
+            ],
             catch_up: CatchUp::Last,
             jitter: Duration::ZERO,
             timeout: Duration::from_secs(3600),
@@ -251,7 +266,10 @@ pub(super) mod tests {
         assert!(jitters.iter().all(|us| (0..=600_000_000).contains(us)));
         // The mean of 1,000 uniform values lies within four standard errors of the middle.
         let mean_s = jitters.iter().sum::<i64>() as f64 / 1e6 / 1_000.0;
-        assert!((mean_s - 300.0).abs() < 4.0 * 600.0 / 12f64.sqrt() / 1_000f64.sqrt(), "{mean_s}");
+        assert!(
+            (mean_s - 300.0).abs() < 4.0 * 600.0 / 12f64.sqrt() / 1_000f64.sqrt(),
+            "{mean_s}"
+        );
         let again: Vec<i64> = times.iter().map(|at| job.due_us(*at) - at).collect();
         assert_eq!(jitters, again);
         assert!(times.iter().any(|at| job.due_us(*at) != other.due_us(*at)));

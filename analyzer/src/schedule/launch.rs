@@ -13,9 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgid, getpgrp, kill_process_group, pidfd_open,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, kill_process_group, pidfd_open};
 
 use super::{Attempt, Ending};
 
@@ -40,7 +38,9 @@ pub struct Launcher {
 impl Launcher {
     /// Runs an attempt to its end. `wait` waits, or says that a stop was asked for.
     pub fn run(&self, attempt: &Attempt<'_>, wait: &dyn Fn(Duration) -> bool) -> Ending {
-        let lock = self.directory.join(format!("{}.running", attempt.job.name()));
+        let lock = self
+            .directory
+            .join(format!("{}.running", attempt.job.name()));
         let begun = claim(&lock).and_then(|claim| {
             Command::new(&self.program)
                 .args(attempt.job.command(attempt.scheduled_us))
@@ -92,7 +92,10 @@ fn end_holders(path: &Path) -> std::io::Result<()> {
     let path = fs::canonicalize(path)?;
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
+        let Some(pid) = name
+            .to_str()
+            .and_then(|name| name.parse().ok())
+            .and_then(Pid::from_raw)
         else {
             continue;
         };
@@ -112,7 +115,9 @@ fn watch(mut child: Child, timeout: Duration, wait: &dyn Fn(Duration) -> bool) -
     let group = Pid::from_child(&child);
     let early = match watch_until_end(group, timeout, wait) {
         Ok(early) => early,
-        Err(error) => Some(Ending::not_started(format!("cannot watch process {group}: {error}"))),
+        Err(error) => Some(Ending::not_started(format!(
+            "cannot watch process {group}: {error}"
+        ))),
     };
     // The leader is not reaped yet, so that its number cannot have become another group's: what it
     // has left behind ends with it.

@@ -80,7 +80,10 @@ impl Ledger {
                 ledger = %ledger.path.display(), bytes = contents.torn,
                 "dropped a last line that a crash has torn"
             );
-            ledger.file.set_len(contents.whole).map_err(io("repair", &ledger.path))?;
+            ledger
+                .file
+                .set_len(contents.whole)
+                .map_err(io("repair", &ledger.path))?;
         }
         if contents.whole == 0 {
             ledger.write_header()?;
@@ -130,6 +133,8 @@ impl Ledger {
     fn write_header(&mut self) -> Result<(), ScheduleError> {
         let line = header(&self.job).map_err(|error| self.damaged(error.to_string()))?;
         self.write(line.as_bytes())?;
+        // The directory may be as new as the file.
+        sync_directory(self.directory.parent().unwrap_or(&self.directory))?;
         sync_directory(&self.directory)
     }
 
@@ -213,15 +218,20 @@ fn read(path: &Path, mut file: &File) -> Result<Contents, ScheduleError> {
             reason,
         };
         let last = index + 1 == lines.len();
-        let json = match whole_line.strip_suffix(b"\n").ok_or("it has no end".to_owned()) {
+        let json = match whole_line
+            .strip_suffix(b"\n")
+            .ok_or("it has no end".to_owned())
+        {
             Ok(body) => checked(body),
             Err(reason) => Err(reason),
         };
         match json {
-            Ok(json) if index == 0 => check_header(path, json).map_err(|refusal| match refusal {
-                Refusal::Newer(error) => error,
-                Refusal::Damaged(reason) => damaged(reason),
-            })?,
+            Ok(json) if index == 0 => {
+                check_header(path, json).map_err(|refusal| match refusal {
+                    Refusal::Newer(error) => error,
+                    Refusal::Damaged(reason) => damaged(reason),
+                })?
+            }
             Ok(json) => {
                 let record: Record =
                     serde_json::from_str(json).map_err(|error| damaged(error.to_string()))?;
@@ -257,12 +267,21 @@ fn check_header(path: &Path, json: &str) -> Result<(), Refusal> {
     }
     match serde_json::from_value::<Header>(value) {
         Ok(header) if path_of(Path::new(""), &header.job).file_name() == path.file_name() => Ok(()),
-        Ok(header) => Err(Refusal::Damaged(format!("it is the ledger of job {}", header.job))),
+        Ok(header) => Err(Refusal::Damaged(format!(
+            "it is the ledger of job {}",
+            header.job
+        ))),
         Err(error) => Err(Refusal::Damaged(error.to_string())),
     }
 }
 
 fn sync_directory(directory: &Path) -> Result<(), ScheduleError> {
+    // The parent of a relative name of one part is the current directory.
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(io("sync", directory))
@@ -275,7 +294,6 @@ fn io<'a>(op: &'static str, path: &'a Path) -> impl Fn(io::Error) -> ScheduleErr
         source,
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -186,7 +186,10 @@ mod tests {
         let body = written.strip_suffix('\n').expect("an end").as_bytes();
         assert!(!body.contains(&b'\n'));
         let json = checked(body).expect("whole");
-        assert_eq!(serde_json::from_str::<Record>(json).expect("a record"), record);
+        assert_eq!(
+            serde_json::from_str::<Record>(json).expect("a record"),
+            record
+        );
         for at in 0..body.len() {
             let mut bad = body.to_vec();
             bad[at] ^= 1;

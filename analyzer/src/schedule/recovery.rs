@@ -2,7 +2,7 @@
 //! run exactly once.
 //!
 //! The test starts itself as the scheduler, with children as jobs and with a clock that is faster
-//! than the world's, so that minutes pass in a quarter of a second.
+//! than the world's, so that a minute passes in an eighth of a second.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +12,12 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::record::checked;
-use super::{
-    CatchUp, Environment, Job, JobSpec, Launcher, Ledger, Record, Until, serve,
-};
+use super::{CatchUp, Environment, Job, JobSpec, Launcher, Ledger, Record, Until, serve};
 
 /// Names the directory to the process that is the scheduler.
 const ROLE: &str = "DRIFTLINE_TEST_SCHEDULER";
 /// How much faster its clock is.
-const SPEED: i64 = 240;
+const SPEED: i64 = 480;
 const KILLS: u64 = 100;
 const MINUTE_US: i64 = 60_000_000;
 /// The first due time is a minute after this.
@@ -42,9 +40,11 @@ fn a_hundred_kills_leave_every_due_run_settled_exactly_once() {
     fs::write(dir.path().join("origin"), real_us().to_string()).expect("origin");
     let mut random = seed;
     for _ in 0..KILLS {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let mut scheduler = start(dir.path());
-        thread::sleep(Duration::from_millis(20 + (random >> 33) % 140));
+        thread::sleep(Duration::from_millis(15 + (random >> 33) % 100));
         scheduler.kill().expect("kill");
         scheduler.wait().expect("wait");
     }
@@ -79,7 +79,11 @@ fn jobs(directory: &Path) -> Vec<Job> {
             name: name.to_owned(),
             cron: "* * * * *".to_owned(),
             zone: "UTC".to_owned(),
-            command: vec!["-c".to_owned(), script.to_owned(), directory.display().to_string()],
+            command: vec![
+                "-c".to_owned(),
+                script.to_owned(),
+                directory.display().to_string(),
+            ],
             catch_up,
             jitter: Duration::ZERO,
             timeout: Duration::from_secs(60),
@@ -104,7 +108,10 @@ fn enrolment(job: &Job) -> Record {
 }
 
 fn start(directory: &Path) -> std::process::Child {
-    let this = thread::current().name().expect("the test's name").to_owned();
+    let this = thread::current()
+        .name()
+        .expect("the test's name")
+        .to_owned();
     Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", &this, "--nocapture"])
         .env(ROLE, directory)
@@ -140,7 +147,9 @@ fn be_the_scheduler(directory: &Path) {
 }
 
 fn real_us() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     i64::try_from(now.as_micros()).expect("before 294,000")
 }
 
@@ -157,7 +166,8 @@ fn number(directory: &Path, name: &str) -> Option<i64> {
 
 /// How often each run is settled by the ledger's lines, and how many attempts were begun.
 fn settled_times(directory: &Path, job: &Job) -> (BTreeMap<i64, usize>, usize) {
-    let text = fs::read_to_string(directory.join(format!("{}.ledger", job.name()))).expect("ledger");
+    let text =
+        fs::read_to_string(directory.join(format!("{}.ledger", job.name()))).expect("ledger");
     let mut times = BTreeMap::new();
     let mut starts = 0;
     for line in text.lines().skip(1) {

@@ -98,7 +98,9 @@ pub fn serve(
             .map(|(job, ledger)| scope.spawn(move || serve_job(job, ledger, until, environment)))
             .collect();
         let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect()
     });
@@ -145,7 +147,14 @@ fn serve_job(
             Step::Begin {
                 scheduled_us,
                 start,
-            } => attempt(&mut ledger, job, scheduled_us, start, environment, &mut served)?,
+            } => attempt(
+                &mut ledger,
+                job,
+                scheduled_us,
+                start,
+                environment,
+                &mut served,
+            )?,
             Step::Wait { pending: false, .. } if until == Until::Settled => break,
             Step::Wait { until_us, .. } => {
                 let left_us = until_us.map_or(i64::MAX, |until_us| until_us.saturating_sub(now_us));
@@ -189,11 +198,24 @@ fn write(
     served: &mut Served,
 ) -> Result<(), ScheduleError> {
     ledger.append(record)?;
-    let name = job.name();
+    match record {
+        Record::Finished { .. } => served.finished += 1,
+        Record::Failed { .. } => served.failed += 1,
+        Record::Skipped { scheduled_us, .. } => served.skipped += scheduled_us.len() as u64,
+        // At least one; how many is not counted.
+        Record::PassedOver { .. } => served.skipped += 1,
+        Record::Enrolled { .. } | Record::Begun { .. } | Record::Retrying { .. } => {}
+    }
+    tell(job, record);
+    Ok(())
+}
+
+fn tell(job: &Job, record: &Record) {
     let local = |at_us: i64| {
         let local = job.cadence().local(at_us);
         local.map_or_else(|| at_us.to_string(), |at| at.to_rfc3339())
     };
+    let name = job.name();
     match record {
         Record::Enrolled { cron, zone, .. } => tracing::info!(job = name, %cron, %zone, "enrolled"),
         Record::Begun {
@@ -207,43 +229,32 @@ fn write(
             retry_at_us,
             ..
         } => {
-            tracing::warn!(job = name, scheduled = %local(*scheduled_us), %ending, retry = %local(*retry_at_us), "is tried again");
+            let (scheduled, retry) = (local(*scheduled_us), local(*retry_at_us));
+            tracing::warn!(job = name, %scheduled, %ending, %retry, "is tried again");
         }
         Record::Finished {
             scheduled_us,
             ending,
             ..
-        } => {
-            served.finished += 1;
-            tracing::info!(job = name, scheduled = %local(*scheduled_us), %ending, "finished");
-        }
+        } => tracing::info!(job = name, scheduled = %local(*scheduled_us), %ending, "finished"),
         Record::Failed {
             scheduled_us,
             ending,
             ..
-        } => {
-            served.failed += 1;
-            tracing::error!(job = name, scheduled = %local(*scheduled_us), %ending, "failed");
-        }
+        } => tracing::error!(job = name, scheduled = %local(*scheduled_us), %ending, "failed"),
         Record::Skipped { scheduled_us, .. } => {
-            served.skipped += scheduled_us.len() as u64;
-            tracing::warn!(
-                job = name,
-                runs = scheduled_us.len(),
-                last = %scheduled_us.last().map_or_else(String::new, |last| local(*last)),
-                "skips runs that were missed"
-            );
+            let last = scheduled_us.last().copied().map_or_else(String::new, local);
+            tracing::warn!(job = name, runs = scheduled_us.len(), %last, "skips missed runs");
         }
         Record::PassedOver {
             after_us,
             through_us,
             ..
         } => {
-            served.skipped += 1;
-            tracing::warn!(job = name, after = %local(*after_us), through = %local(*through_us), "passes over more missed runs than are told one by one");
+            let (after, through) = (local(*after_us), local(*through_us));
+            tracing::warn!(job = name, %after, %through, "passes over more missed runs than are told one by one");
         }
     }
-    Ok(())
 }
 
 /// Runs that are settled are not repeated: after a clock was set back, nothing is due until it has

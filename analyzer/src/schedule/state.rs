@@ -250,7 +250,11 @@ impl JobState {
         self.settle(Settled {
             scheduled_us: *scheduled_us,
             at_us: *at_us,
-            outcome: if finished { Outcome::Finished } else { Outcome::Failed },
+            outcome: if finished {
+                Outcome::Finished
+            } else {
+                Outcome::Failed
+            },
             begun_us: Some(*begun_us),
             starts: *starts,
             ending: Some(ending.clone()),
@@ -266,7 +270,10 @@ impl JobState {
 
     fn settle(&mut self, settled: Settled) -> Result<(), String> {
         if let Some(open) = &self.open {
-            return Err(format!("a run is settled while run {} is open", open.scheduled_us));
+            return Err(format!(
+                "a run is settled while run {} is open",
+                open.scheduled_us
+            ));
         }
         self.check_unsettled(settled.scheduled_us)?;
         self.settle_through(settled.scheduled_us);

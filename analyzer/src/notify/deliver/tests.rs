@@ -59,7 +59,12 @@ fn request(stream: &mut TcpStream) -> String {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head
                 .lines()
-                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok())
+                .find_map(|line| {
+                    line.to_lowercase()
+                        .strip_prefix("content-length: ")?
+                        .parse()
+                        .ok()
+                })
                 .unwrap_or(0);
             if body.len() >= length {
                 return text;
@@ -106,11 +111,20 @@ const MOVED: &str = "HTTP/1.1 301 Moved\r\nlocation: /other\r\ncontent-length: 0
 fn a_payload_arrives_as_one_post() {
     let (port, requests) = server(vec![Act::Answer(OK)]);
     let delivered = deliver(&webhook(port)).expect("delivered");
-    assert_eq!(delivered, Delivered { status: 200, attempts: 1 });
+    assert_eq!(
+        delivered,
+        Delivered {
+            status: 200,
+            attempts: 1
+        }
+    );
     let request = requests.recv().expect("a request");
     let (head, body) = request.split_once("\r\n\r\n").expect("a head");
     let mut lines = head.lines();
-    assert_eq!(lines.next(), Some("POST /services/SECRET?token=SECRET2 HTTP/1.1"));
+    assert_eq!(
+        lines.next(),
+        Some("POST /services/SECRET?token=SECRET2 HTTP/1.1")
+    );
     let headers: Vec<String> = lines.map(str::to_lowercase).collect();
     for expected in [
         format!("host: 127.0.0.1:{port}"),
@@ -118,7 +132,10 @@ fn a_payload_arrives_as_one_post() {
         "authorization: basic dxnlcjpwdw==".to_owned(),
         format!("content-length: {}", body.len()),
     ] {
-        assert!(headers.contains(&expected), "{expected} is not in {headers:?}");
+        assert!(
+            headers.contains(&expected),
+            "{expected} is not in {headers:?}"
+        );
     }
     assert_eq!(body, "{\"title\":\"p99 \u{2191}\"}");
 }
@@ -127,7 +144,13 @@ fn a_payload_arrives_as_one_post() {
 fn what_may_pass_is_tried_again() {
     let (port, requests) = server(vec![Act::Answer(BUSY), Act::Close, Act::Answer(ACCEPTED)]);
     let delivered = deliver(&webhook(port)).expect("delivered");
-    assert_eq!(delivered, Delivered { status: 204, attempts: 3 });
+    assert_eq!(
+        delivered,
+        Delivered {
+            status: 204,
+            attempts: 3
+        }
+    );
     let bodies: Vec<String> = requests.iter().collect();
     assert_eq!(bodies.len(), 3);
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
@@ -138,11 +161,23 @@ fn what_may_pass_is_tried_again() {
 
 #[test]
 fn attempts_are_bounded_and_the_last_failure_is_told_without_secrets() {
-    let (port, _requests) = server(vec![Act::Answer(BUSY), Act::Answer(BUSY), Act::Answer(BUSY)]);
+    let (port, _requests) = server(vec![
+        Act::Answer(BUSY),
+        Act::Answer(BUSY),
+        Act::Answer(BUSY),
+    ]);
     let error = deliver(&webhook(port)).expect_err("busy");
-    assert!(matches!(error, NotifyError::Unreachable { attempts: 3, .. }), "{error}");
+    assert!(
+        matches!(error, NotifyError::Unreachable { attempts: 3, .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("status 503"), "{error}");
-    assert!(error.to_string().contains(&format!("http://127.0.0.1:{port}/…")), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("http://127.0.0.1:{port}/…")),
+        "{error}"
+    );
     let all = format!("{error} {error:?} {:?}", webhook(port));
     assert!(!all.contains("SECRET") && !all.contains("pw"), "{all}");
 }
@@ -159,7 +194,11 @@ fn nobody_there_is_unreachable() {
 
 #[test]
 fn a_refusal_is_final_and_told_unless_it_echoes_the_secret() {
-    for (answer, told) in [(GONE, "404 (no_service)"), (ECHO, "status 400;"), (MOVED, "status 301;")] {
+    for (answer, told) in [
+        (GONE, "404 (no_service)"),
+        (ECHO, "status 400;"),
+        (MOVED, "status 301;"),
+    ] {
         let (port, requests) = server(vec![Act::Answer(answer)]);
         let error = deliver(&webhook(port)).expect_err("refused");
         assert!(matches!(error, NotifyError::Refused { .. }), "{error}");
@@ -177,7 +216,10 @@ fn a_receiver_that_says_nothing_is_left_after_the_time_out() {
     spec.attempts = 2;
     let begun = Instant::now();
     let error = deliver(&Webhook::new(spec).expect("a webhook")).expect_err("silent");
-    assert!(error.to_string().contains("no answer within 100ms"), "{error}");
+    assert!(
+        error.to_string().contains("no answer within 100ms"),
+        "{error}"
+    );
     assert!(begun.elapsed() >= Duration::from_millis(200));
 }
 
@@ -185,7 +227,10 @@ fn a_receiver_that_says_nothing_is_left_after_the_time_out() {
 fn an_endless_answer_is_not_read_to_its_end() {
     let (port, _requests) = server(vec![Act::Flood]);
     let error = deliver(&webhook(port)).expect_err("refused");
-    assert!(matches!(error, NotifyError::Refused { status: 400, .. }), "{error}");
+    assert!(
+        matches!(error, NotifyError::Refused { status: 400, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -204,7 +249,8 @@ fn options_out_of_bounds_are_refused() {
 fn over_tls_only_a_trusted_receiver_gets_the_payload() {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("made");
     let certificate = made.cert.pem();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())
+        .expect("a key");
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(
         rustls::crypto::ring::default_provider(),
     ))
@@ -245,7 +291,11 @@ fn over_tls_only_a_trusted_receiver_gets_the_payload() {
     assert_eq!(delivered.status, 204);
     let heard = server.join().expect("the server");
     assert_eq!(heard[0], None);
-    assert!(heard[1].as_ref().is_some_and(|request| request.starts_with("POST /x HTTP/1.1")));
+    assert!(
+        heard[1]
+            .as_ref()
+            .is_some_and(|request| request.starts_with("POST /x HTTP/1.1"))
+    );
     std::fs::write(&file, "nothing").expect("write");
     let error = Webhook::new(spec).expect_err("no certificate");
     assert!(error.to_string().contains("ca.pem"), "{error}");

@@ -21,15 +21,42 @@ fn installation() -> Installation {
 fn expressions_become_calendars() {
     for (cron, calendar) in [
         ("30 2 * * *", "OnCalendar=*-*-* 02:30:00 Europe/Berlin\n"),
-        ("*/15 9-17 * * mon-fri", "OnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 09,10,11,12,13,14,15,16,17:00,15,30,45:00 Europe/Berlin\n"),
-        ("0 0 1 */3 *", "OnCalendar=*-01,04,07,10-01 00:00:00 Europe/Berlin\n"),
+        (
+            "*/15 9-17 * * mon-fri",
+            "OnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 09,10,11,12,13,14,15,16,17:00,15,30,45:00 Europe/Berlin\n",
+        ),
+        (
+            "0 0 1 */3 *",
+            "OnCalendar=*-01,04,07,10-01 00:00:00 Europe/Berlin\n",
+        ),
         ("* * * * *", "OnCalendar=*-*-* *:*:00 Europe/Berlin\n"),
-        ("0 6 1,15 * 7", "OnCalendar=*-*-01,15 06:00:00 Europe/Berlin\nOnCalendar=Sun *-*-* 06:00:00 Europe/Berlin\n"),
-        ("0 6 1-7 * +1", "OnCalendar=Mon *-*-01,02,03,04,05,06,07 06:00:00 Europe/Berlin\n"),
+        (
+            "0 6 1,15 * 7",
+            "OnCalendar=*-*-01,15 06:00:00 Europe/Berlin\nOnCalendar=Sun *-*-* 06:00:00 Europe/Berlin\n",
+        ),
+        (
+            "0 6 1-7 * +1",
+            "OnCalendar=Mon *-*-01,02,03,04,05,06,07 06:00:00 Europe/Berlin\n",
+        ),
         ("@weekly", "OnCalendar=Sun *-*-* 00:00:00 Europe/Berlin\n"),
     ] {
         let job = job(cron, "Europe/Berlin", CatchUp::Last);
         assert_eq!(on_calendar(&job).expect("a calendar"), calendar, "{cron}");
+    }
+}
+
+#[test]
+fn expressions_become_what_a_cron_job_takes() {
+    for (cron, schedule) in [
+        ("30 2 * * *", "30 2 * * *"),
+        ("*/15 9-11 * * 7", "0,15,30,45 9,10,11 * * Sun"),
+        ("@weekly", "0 0 * * Sun"),
+        ("0 6 1,15 * mon", "0 6 1,15 * Mon"),
+        ("0 6 1-31 * mon", "0 6 * * *"),
+        ("0 6 15 * 0-6", "0 6 * * *"),
+    ] {
+        let job = job(cron, "UTC", CatchUp::Last);
+        assert_eq!(five_fields(&job).expect("a schedule"), schedule, "{cron}");
     }
 }
 
@@ -44,7 +71,10 @@ fn a_timer_calls_the_scheduler_once_for_its_job() {
         "Persistent=true",
         "# systemctl daemon-reload && systemctl enable --now driftline-nightly.timer",
     ] {
-        assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+        assert!(
+            text.lines().any(|told| told == line),
+            "{line} is not in\n{text}"
+        );
     }
     let text = systemd(&[job("30 2 * * *", "UTC", CatchUp::None)], &installation()).expect("units");
     assert!(text.contains("Persistent=false"), "{text}");
@@ -67,9 +97,16 @@ fn a_cron_job_keeps_its_data_on_a_claim_and_its_retries_to_us() {
         "            - { name: data, persistentVolumeClaim: { claimName: driftline-data } }",
         "            - { name: config, configMap: { name: driftline-config } }",
     ] {
-        assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+        assert!(
+            text.lines().any(|told| told == line),
+            "{line} is not in\n{text}"
+        );
     }
-    assert_eq!(text.matches("startingDeadlineSeconds").count(), 1, "only without catching up");
+    assert_eq!(
+        text.matches("startingDeadlineSeconds").count(),
+        1,
+        "only without catching up"
+    );
     assert_eq!(text.matches("kind: CronJob").count(), 2);
 }
 
@@ -78,7 +115,10 @@ fn what_others_cannot_say_is_refused_with_a_remedy() {
     for cron in ["0 0 L * *", "0 0 15W * *", "0 0 * * 5#2", "0 0 * * 5L"] {
         let job = job(cron, "UTC", CatchUp::Last);
         let jobs = std::slice::from_ref(&job);
-        for refused in [systemd(jobs, &installation()), kubernetes(jobs, &installation())] {
+        for refused in [
+            systemd(jobs, &installation()),
+            kubernetes(jobs, &installation()),
+        ] {
             let error = refused.expect_err(cron);
             assert!(error.to_string().contains("list the days"), "{error}");
         }
@@ -92,5 +132,8 @@ fn what_others_cannot_say_is_refused_with_a_remedy() {
 fn words_are_quoted_as_units_need_it() {
     assert_eq!(systemd_word("/a/b-c.d"), "/a/b-c.d");
     assert_eq!(systemd_word(""), "\"\"");
-    assert_eq!(systemd_word("a \"b\" \\ $c %d"), "\"a \\\"b\\\" \\\\ $$c %%d\"");
+    assert_eq!(
+        systemd_word("a \"b\" \\ $c %d"),
+        "\"a \\\"b\\\" \\\\ $$c %%d\""
+    );
 }

@@ -9,7 +9,11 @@ use super::*;
 /// A job that runs a shell script; `$0` is the test's directory.
 fn run(dir: &Path, script: &str, timeout: Duration, stop: &AtomicBool) -> Ending {
     let mut spec = spec("job", "0 0 * * *");
-    spec.command = vec!["-c".to_owned(), script.to_owned(), dir.display().to_string()];
+    spec.command = vec![
+        "-c".to_owned(),
+        script.to_owned(),
+        dir.display().to_string(),
+    ];
     spec.timeout = timeout;
     let job = Job::new(spec).expect("job");
     let launcher = Launcher {
@@ -26,7 +30,12 @@ fn run(dir: &Path, script: &str, timeout: Duration, stop: &AtomicBool) -> Ending
 }
 
 fn run_quietly(dir: &Path, script: &str) -> Ending {
-    run(dir, script, Duration::from_secs(30), &AtomicBool::new(false))
+    run(
+        dir,
+        script,
+        Duration::from_secs(30),
+        &AtomicBool::new(false),
+    )
 }
 
 fn text(path: &Path) -> String {
@@ -72,14 +81,22 @@ fn a_program_that_is_not_there_is_told() {
         start: 1,
     };
     let ending = launcher.run(&attempt, &|_| false);
-    assert!(matches!(&ending, Ending::NotStarted(reason) if reason.contains("missing")), "{ending}");
+    assert!(
+        matches!(&ending, Ending::NotStarted(reason) if reason.contains("missing")),
+        "{ending}"
+    );
 }
 
 #[test]
 fn at_the_time_out_the_whole_group_is_ended() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let script = "sleep 600 & echo $! > $0/child; sleep 600";
-    let ending = run(dir.path(), script, Duration::from_millis(300), &AtomicBool::new(false));
+    let ending = run(
+        dir.path(),
+        script,
+        Duration::from_millis(300),
+        &AtomicBool::new(false),
+    );
     assert_eq!(ending, Ending::TimedOut);
     let child = text(&dir.path().join("child"));
     until("the grandchild is gone", || !is_running(&child));
@@ -91,7 +108,12 @@ fn a_request_to_stop_ends_the_child_and_says_so() {
     let stop = AtomicBool::new(false);
     let ending = thread::scope(|scope| {
         let running = scope.spawn(|| {
-            run(dir.path(), "echo > $0/up; sleep 600", Duration::from_secs(600), &stop)
+            run(
+                dir.path(),
+                "echo > $0/up; sleep 600",
+                Duration::from_secs(600),
+                &stop,
+            )
         });
         until("the child runs", || dir.path().join("up").exists());
         stop.store(true, Ordering::SeqCst);
@@ -114,7 +136,10 @@ fn an_attempt_whose_scheduler_was_killed_is_ended_before_the_next() {
     let dir = tempfile::tempdir().expect("temporary directory");
     // As a killed scheduler leaves it: a process in a group of its own whose input bears the lock.
     let lock = dir.path().join("job.running");
-    File::create(&lock).expect("lock file").write_all(b"").expect("write");
+    File::create(&lock)
+        .expect("lock file")
+        .write_all(b"")
+        .expect("write");
     let claimed = claim(&lock).expect("claim");
     let mut left = Command::new("/bin/sh")
         .args(["-c", "sleep 600; exit 0"])

@@ -46,8 +46,14 @@ fn what_was_written_is_read_again() {
     let (_, state) = written(dir.path());
     assert_eq!(state.settled_through_us(), Some(20));
     assert_eq!(Ledger::look(dir.path(), "nightly").expect("look"), state);
-    assert_eq!(Ledger::open(dir.path(), "nightly").expect("open").state(), &state);
-    assert_eq!(Ledger::look(dir.path(), "other").expect("look"), JobState::default());
+    assert_eq!(
+        Ledger::open(dir.path(), "nightly").expect("open").state(),
+        &state
+    );
+    assert_eq!(
+        Ledger::look(dir.path(), "other").expect("look"),
+        JobState::default()
+    );
 }
 
 #[test]
@@ -56,7 +62,12 @@ fn a_second_scheduler_is_told_who_serves_the_job() {
     let first = Ledger::open(dir.path(), "nightly").expect("first");
     let second = Ledger::open(dir.path(), "nightly").expect_err("second");
     assert!(matches!(second, ScheduleError::Held { .. }), "{second}");
-    assert!(second.to_string().contains(&format!("process {})", std::process::id())), "{second}");
+    assert!(
+        second
+            .to_string()
+            .contains(&format!("process {})", std::process::id())),
+        "{second}"
+    );
     Ledger::open(dir.path(), "hourly").expect("another job is free");
     drop(first);
     Ledger::open(dir.path(), "nightly").expect("after the first has gone");
@@ -67,7 +78,11 @@ fn a_tail_torn_anywhere_is_dropped_and_written_over() {
     let dir = directory();
     let (path, _) = written(dir.path());
     let whole = fs::read(&path).expect("read");
-    let last_line = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("lines") + 1;
+    let last_line = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .expect("lines")
+        + 1;
     for cut in last_line..whole.len() {
         let mut torn = whole[..cut].to_vec();
         if cut % 2 == 0 {
@@ -78,7 +93,10 @@ fn a_tail_torn_anywhere_is_dropped_and_written_over() {
         let looked = Ledger::look(dir.path(), "nightly").expect("look");
         let mut ledger = Ledger::open(dir.path(), "nightly").expect("open");
         assert_eq!(ledger.state(), &looked);
-        assert_eq!(ledger.state().open().map(|open| open.scheduled_us), Some(20));
+        assert_eq!(
+            ledger.state().open().map(|open| open.scheduled_us),
+            Some(20)
+        );
         ledger.append(&run(20)[1]).expect("append");
         drop(ledger);
         assert_eq!(fs::read(&path).expect("read"), whole);
@@ -96,13 +114,26 @@ fn damage_before_the_last_line_is_told_with_its_line() {
     let dir = directory();
     let (path, _) = written(dir.path());
     let mut bytes = fs::read(&path).expect("read");
-    let third = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).expect("a third line").0;
+    let third = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n')
+        .nth(1)
+        .expect("a third line")
+        .0;
     bytes[third + 20] ^= 4;
     fs::write(&path, &bytes).expect("write");
     let error = Ledger::open(dir.path(), "nightly").expect_err("damaged");
-    assert!(matches!(error, ScheduleError::Damaged { line: 3, .. }), "{error}");
+    assert!(
+        matches!(error, ScheduleError::Damaged { line: 3, .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("backup"), "{error}");
-    assert_eq!(fs::read(&path).expect("read"), bytes, "it is left as it was found");
+    assert_eq!(
+        fs::read(&path).expect("read"),
+        bytes,
+        "it is left as it was found"
+    );
 }
 
 #[test]
@@ -124,7 +155,11 @@ fn a_run_settled_twice_or_of_another_job_is_damage() {
     };
     let before = fs::read(ledger.path()).expect("read");
     assert!(ledger.append(&never_begun).is_err());
-    assert_eq!(fs::read(ledger.path()).expect("read"), before, "nothing is written");
+    assert_eq!(
+        fs::read(ledger.path()).expect("read"),
+        before,
+        "nothing is written"
+    );
     fs::copy(ledger.path(), &path).expect("copy");
     let error = Ledger::open(dir.path(), "nightly").expect_err("another job's");
     assert!(error.to_string().contains("ledger of job other"), "{error}");
@@ -134,10 +169,14 @@ fn a_run_settled_twice_or_of_another_job_is_damage() {
 fn a_newer_format_is_left_alone() {
     let dir = directory();
     let path = path_of(dir.path(), "nightly");
-    let newer = line(&serde_json::json!({"format": 2, "job": "nightly", "more": true})).expect("line");
+    let newer =
+        line(&serde_json::json!({"format": 2, "job": "nightly", "more": true})).expect("line");
     fs::write(&path, &newer).expect("write");
     let error = Ledger::open(dir.path(), "nightly").expect_err("newer");
-    assert!(matches!(error, ScheduleError::Newer { found: 2, .. }), "{error}");
+    assert!(
+        matches!(error, ScheduleError::Newer { found: 2, .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("upgrade"), "{error}");
     assert_eq!(fs::read_to_string(&path).expect("read"), newer);
 }
@@ -147,15 +186,30 @@ fn a_full_disk_is_passed_on_and_ends_the_ledger() {
     let dir = directory();
     let ledger = Ledger::open(dir.path(), "nightly").expect("open");
     // Every write to this device fails as on a full disk.
-    let full = OpenOptions::new().write(true).open("/dev/full").expect("device");
-    let mut ledger = Ledger { file: full, ..ledger };
+    let full = OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("device");
+    let mut ledger = Ledger {
+        file: full,
+        ..ledger
+    };
     let error = ledger.append(&enrolled()).expect_err("full");
-    let ScheduleError::Io { op: "write", source, .. } = &error else {
+    let ScheduleError::Io {
+        op: "write",
+        source,
+        ..
+    } = &error
+    else {
         panic!("{error}");
     };
     assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     assert!(error.to_string().contains("is there room"), "{error}");
-    assert_eq!(ledger.state(), &JobState::default(), "what is not written did not happen");
+    assert_eq!(
+        ledger.state(),
+        &JobState::default(),
+        "what is not written did not happen"
+    );
     let error = ledger.append(&enrolled()).expect_err("broken");
     assert!(matches!(error, ScheduleError::Broken { .. }), "{error}");
 }
@@ -174,19 +228,34 @@ fn a_long_ledger_is_replaced_by_what_is_remembered_of_it() {
         }
     }
     let missed: Vec<i64> = (1_000..1_000 + HISTORY_MAX as i64 - 20).collect();
-    ledger.append(&Record::Skipped { at_us: 5_000, scheduled_us: missed }).expect("append");
-    let passed = Record::PassedOver { at_us: 6_000, after_us: 5_000, through_us: 6_000 };
+    ledger
+        .append(&Record::Skipped {
+            at_us: 5_000,
+            scheduled_us: missed,
+        })
+        .expect("append");
+    let passed = Record::PassedOver {
+        at_us: 6_000,
+        after_us: 5_000,
+        through_us: 6_000,
+    };
     ledger.append(&passed).expect("append");
     let state = ledger.state().clone();
     assert_eq!(state.history().count(), HISTORY_MAX);
-    assert_eq!(ledger.bytes, fs::metadata(ledger.path()).expect("size").len());
+    assert_eq!(
+        ledger.bytes,
+        fs::metadata(ledger.path()).expect("size").len()
+    );
     ledger.append(&run(7_000)[0]).expect("append");
     drop(ledger);
     // What was compacted is what was remembered, the open run comes after it, and nothing that is
     // settled can be begun again.
     let mut again = Ledger::open(dir.path(), "nightly").expect("open");
     assert!(state.history().eq(again.state().history()));
-    assert_eq!(again.state().open().map(|open| open.scheduled_us), Some(7_000));
+    assert_eq!(
+        again.state().open().map(|open| open.scheduled_us),
+        Some(7_000)
+    );
     assert!(again.append(&run(7_000)[1]).is_ok());
     assert!(again.append(&run(10)[0]).is_err());
     assert!(most < 16_384, "{most}");

@@ -87,7 +87,13 @@ fn missed_times_are_caught_up_as_asked() {
         panic!("nothing skipped");
     };
     let times: Vec<i64> = (1..6).map(|n| n * 10 * MINUTE).collect();
-    assert_eq!(record, Record::Skipped { at_us: now, scheduled_us: times });
+    assert_eq!(
+        record,
+        Record::Skipped {
+            at_us: now,
+            scheduled_us: times
+        }
+    );
     let after = state(&[enrolled(&last, 0), record]);
     assert_eq!(plan(now, &last, &after), begin(60 * MINUTE));
 
@@ -134,7 +140,10 @@ fn a_run_waits_for_its_jitter_and_says_that_it_is_pending() {
     let due = job.due_us(hour);
     assert!(due > hour, "this job's first jitter is not zero");
     let known = state(&[enrolled(&job, 0)]);
-    let wait = |pending| Step::Wait { until_us: Some(due), pending };
+    let wait = |pending| Step::Wait {
+        until_us: Some(due),
+        pending,
+    };
     assert_eq!(plan(hour - 1, &job, &known), wait(false));
     assert_eq!(plan(hour, &job, &known), wait(true));
     assert_eq!(plan(due - 1, &job, &known), wait(true));
@@ -152,19 +161,35 @@ fn a_failure_is_tried_again_after_growing_pauses_and_then_counts() {
         let record = conclude(now, &job, known.open().expect("open"), Ending::Exited(1));
         records.push(record.clone());
         let Record::Retrying { retry_at_us, .. } = record else {
-            assert!(matches!(record, Record::Failed { starts: 3, .. }), "{record:?}");
+            assert!(
+                matches!(record, Record::Failed { starts: 3, .. }),
+                "{record:?}"
+            );
             break;
         };
         pauses.push((retry_at_us - now) / 1_000_000);
         let known = state(&records);
         assert_eq!(
             plan(retry_at_us - 1, &job, &known),
-            Step::Wait { until_us: Some(retry_at_us), pending: true }
+            Step::Wait {
+                until_us: Some(retry_at_us),
+                pending: true
+            }
         );
         let start = known.open().expect("open").starts + 1;
-        assert_eq!(plan(retry_at_us, &job, &known), Step::Begin { scheduled_us: DAY, start });
+        assert_eq!(
+            plan(retry_at_us, &job, &known),
+            Step::Begin {
+                scheduled_us: DAY,
+                start
+            }
+        );
         now = retry_at_us;
-        records.push(Record::Begun { at_us: now, scheduled_us: DAY, start });
+        records.push(Record::Begun {
+            at_us: now,
+            scheduled_us: DAY,
+            start,
+        });
     }
     assert_eq!(pauses, [10, 20]);
     assert_eq!(back_off_us(30), BACK_OFF_MAX_US);
@@ -183,8 +208,16 @@ fn endings_that_no_retry_can_change_settle_the_run_at_once() {
         (Ending::Exited(2), false),
     ] {
         let record = conclude(DAY + 5, &job, open, ending.clone());
-        assert_eq!(matches!(record, Record::Finished { .. }), finished, "{ending}");
-        assert_eq!(matches!(record, Record::Failed { .. }), !finished, "{ending}");
+        assert_eq!(
+            matches!(record, Record::Finished { .. }),
+            finished,
+            "{ending}"
+        );
+        assert_eq!(
+            matches!(record, Record::Failed { .. }),
+            !finished,
+            "{ending}"
+        );
     }
 }
 
@@ -195,23 +228,48 @@ fn a_stop_costs_no_retry_and_an_interrupted_run_is_begun_again_up_to_a_bound() {
     let stopped = conclude(DAY, &job, known.open().expect("open"), Ending::Stopped);
     known.apply(&stopped).expect("stopped");
     assert_eq!(known.open().expect("open").failures, 0);
-    assert_eq!(plan(DAY, &job, &known), Step::Begin { scheduled_us: DAY, start: 2 });
+    assert_eq!(
+        plan(DAY, &job, &known),
+        Step::Begin {
+            scheduled_us: DAY,
+            start: 2
+        }
+    );
 
     let mut known = state(&[enrolled(&job, 0), begun(DAY, DAY)]);
     for start in 2..=INTERRUPTIONS_MAX {
         // Later times do not overtake the open one.
-        assert_eq!(plan(3 * DAY, &job, &known), Step::Begin { scheduled_us: DAY, start });
+        assert_eq!(
+            plan(3 * DAY, &job, &known),
+            Step::Begin {
+                scheduled_us: DAY,
+                start
+            }
+        );
         known.apply(&begun(DAY, DAY)).expect("begun again");
     }
     let Step::Record(record) = plan(3 * DAY, &job, &known) else {
         panic!("begun without end");
     };
     assert!(
-        matches!(record, Record::Failed { ending: Ending::Interrupted, starts: 20, .. }),
+        matches!(
+            record,
+            Record::Failed {
+                ending: Ending::Interrupted,
+                starts: 20,
+                ..
+            }
+        ),
         "{record:?}"
     );
     known.apply(&record).expect("failed");
-    assert_eq!(plan(3 * DAY, &job, &known), Step::Record(Record::Skipped { at_us: 3 * DAY, scheduled_us: vec![2 * DAY] }));
+    assert_eq!(
+        plan(3 * DAY, &job, &known),
+        Step::Record(Record::Skipped {
+            at_us: 3 * DAY,
+            scheduled_us: vec![2 * DAY]
+        })
+    );
 }
 
 #[test]
@@ -222,14 +280,23 @@ fn a_clock_that_is_set_back_repeats_nothing_and_prolongs_no_pause() {
     let mut known = state(&[enrolled(&job, 0), open]);
     let retry = conclude(hour, &job, known.open().expect("open"), Ending::TimedOut);
     known.apply(&retry).expect("retrying");
-    assert_eq!(plan(hour - DAY, &job, &known), Step::Begin { scheduled_us: hour, start: 2 });
+    assert_eq!(
+        plan(hour - DAY, &job, &known),
+        Step::Begin {
+            scheduled_us: hour,
+            start: 2
+        }
+    );
     known.apply(&begun(hour, hour)).expect("begun");
     let done = conclude(hour, &job, known.open().expect("open"), Ending::Exited(0));
     known.apply(&done).expect("finished");
     for now in [hour, hour - 1, 0, -DAY] {
         assert_eq!(
             plan(now, &job, &known),
-            Step::Wait { until_us: Some(2 * hour), pending: false }
+            Step::Wait {
+                until_us: Some(2 * hour),
+                pending: false
+            }
         );
     }
 }
@@ -247,6 +314,9 @@ fn a_changed_expression_holds_from_now_on() {
     known.apply(&record).expect("enrolled");
     assert_eq!(
         plan(now, &after, &known),
-        Step::Wait { until_us: Some(101 * DAY + 210 * MINUTE), pending: false }
+        Step::Wait {
+            until_us: Some(101 * DAY + 210 * MINUTE),
+            pending: false
+        }
     );
 }

@@ -69,15 +69,31 @@ fn a_job_runs_at_its_times_and_a_restart_repeats_none() {
     let jobs = [job("often", "*/10 * * * *", CatchUp::Last)];
     let world = World::until(35 * MINUTE);
     let ok = |_: &Attempt<'_>| Ending::Exited(0);
-    let served = world.serve(&jobs, dir.path(), Until::Stopped, ok).expect("served");
-    let times: Vec<i64> = world.runs.lock().expect("runs").iter().map(|run| run.1 / MINUTE).collect();
+    let served = world
+        .serve(&jobs, dir.path(), Until::Stopped, ok)
+        .expect("served");
+    let times: Vec<i64> = world
+        .runs
+        .lock()
+        .expect("runs")
+        .iter()
+        .map(|run| run.1 / MINUTE)
+        .collect();
     assert_eq!(times, [0, 10, 20, 30]);
     assert_eq!(served.finished, 4);
 
     let world = World::until(45 * MINUTE);
     world.now_us.store(31 * MINUTE, Ordering::SeqCst);
-    world.serve(&jobs, dir.path(), Until::Stopped, ok).expect("served");
-    let times: Vec<i64> = world.runs.lock().expect("runs").iter().map(|run| run.1 / MINUTE).collect();
+    world
+        .serve(&jobs, dir.path(), Until::Stopped, ok)
+        .expect("served");
+    let times: Vec<i64> = world
+        .runs
+        .lock()
+        .expect("runs")
+        .iter()
+        .map(|run| run.1 / MINUTE)
+        .collect();
     assert_eq!(times, [40]);
 }
 
@@ -104,7 +120,11 @@ fn failures_are_tried_again_and_settled_once() {
     let hour = 60 * MINUTE;
     assert_eq!(
         runs,
-        [("flaky".to_owned(), hour, 1), ("flaky".to_owned(), hour, 2), ("wrong".to_owned(), hour, 1)]
+        [
+            ("flaky".to_owned(), hour, 1),
+            ("flaky".to_owned(), hour, 2),
+            ("wrong".to_owned(), hour, 1)
+        ]
     );
     assert_eq!((served.finished, served.failed, served.skipped), (1, 1, 0));
     let state = Ledger::look(dir.path(), "wrong").expect("look");
@@ -123,19 +143,28 @@ fn once_settles_what_is_due_and_leaves_busy_jobs_to_their_process() {
     let world = World::until(i64::MAX);
     world.now_us.store(20 * MINUTE + 5, Ordering::SeqCst);
     let flaky = |attempt: &Attempt<'_>| Ending::Exited(i32::from(attempt.start == 1));
-    let served = world.serve(&jobs, dir.path(), Until::Settled, flaky).expect("served");
+    let served = world
+        .serve(&jobs, dir.path(), Until::Settled, flaky)
+        .expect("served");
     assert_eq!(served.finished, 1);
     assert_eq!(served.busy.len(), 1);
     assert_eq!(served.busy[0].job, "taken");
     assert_eq!(
         *world.runs.lock().expect("runs"),
-        [("often".to_owned(), 20 * MINUTE, 1), ("often".to_owned(), 20 * MINUTE, 2)]
+        [
+            ("often".to_owned(), 20 * MINUTE, 1),
+            ("often".to_owned(), 20 * MINUTE, 2)
+        ]
     );
-    let error = world.serve(&jobs, dir.path(), Until::Stopped, flaky).expect_err("held");
+    let error = world
+        .serve(&jobs, dir.path(), Until::Stopped, flaky)
+        .expect_err("held");
     assert!(matches!(error, ScheduleError::Held { .. }), "{error}");
     drop(held);
     let twice = [jobs[0].clone(), jobs[0].clone()];
-    let error = world.serve(&twice, dir.path(), Until::Settled, flaky).expect_err("twice");
+    let error = world
+        .serve(&twice, dir.path(), Until::Settled, flaky)
+        .expect_err("twice");
     assert!(matches!(error, ScheduleError::Twice { .. }), "{error}");
 }
 
