@@ -4,6 +4,7 @@
 //! Tried again is what may pass: no connection, no answer in time, 408, 425, 429 and 5xx. Anything
 //! else is final. Redirects are not followed: a webhook that has moved is to be told its new address.
 
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,24 +215,31 @@ impl Webhook {
         let stream = connect(&self.address, self.tls.as_ref())
             .await
             .map_err(|error| passing(format!("no connection: {error}")))?;
-        let broken = |error: hyper::Error| passing(format!("the connection broke: {error}"));
+        let broken = |error: hyper::Error| {
+            let cause = error
+                .source()
+                .map_or_else(String::new, |cause| format!(": {cause}"));
+            passing(format!("the connection broke: {error}{cause}"))
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(broken)?;
-            self.judge(response).await
+            let response = sender.send_request(request).await?;
+            Ok(self.judge(response).await)
         };
         // The connection lives within this future, so that it ends with the attempt.
         tokio::pin!(exchange, connection);
-        tokio::select! {
-            judged = &mut exchange => judged,
-            ended = &mut connection => match ended {
-                // The answer may be there in full before the connection has ended.
-                Ok(()) => exchange.await,
-                Err(error) => Err(broken(error)),
+        let exchanged: Result<Result<u16, Failure>, hyper::Error> = tokio::select! {
+            biased;
+            exchanged = &mut exchange => exchanged,
+            // Many receivers break the connection off right after their answer.
+            ended = &mut connection => match exchange.await {
+                Ok(judged) => Ok(judged),
+                Err(error) => Err(ended.err().unwrap_or(error)),
             },
-        }
+        };
+        exchanged.map_err(broken)?
     }
 
     fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {

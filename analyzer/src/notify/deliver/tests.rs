@@ -104,7 +104,7 @@ const ACCEPTED: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 const SOON: &str = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
 const GONE: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 10\r\n\r\nno_service";
-const ECHO: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 23\r\n\r\nno /services/SECRET here";
+const ECHO: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 24\r\n\r\nno /services/SECRET here";
 const MOVED: &str = "HTTP/1.1 301 Moved\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n";
 
 #[test]
