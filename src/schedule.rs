@@ -64,20 +64,27 @@ enum Question {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "target", required = true, multiple = false, args = ["systemd", "kubernetes"])]
 struct Install {
-    /// A service and a timer for each job
-    #[arg(long)]
-    systemd: bool,
-    /// A CronJob for each job
-    #[arg(long)]
-    kubernetes: bool,
+    #[command(flatten)]
+    target: Target,
     /// The container image, for Kubernetes
     #[arg(long, default_value = concat!("driftline:", env!("CARGO_PKG_VERSION")), value_name = "IMAGE")]
     image: String,
     /// The installed binary, for systemd [default: this one]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+}
+
+/// Who calls.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// A service and a timer for each job
+    #[arg(long)]
+    systemd: bool,
+    /// A CronJob for each job
+    #[arg(long)]
+    kubernetes: bool,
 }
 
 /// `driftline schedule`.
@@ -198,7 +205,7 @@ fn print_installation(
         config: config.map(|path| path.display().to_string()),
         image: install.image.clone(),
     };
-    let text = if install.systemd {
+    let text = if install.target.systemd {
         systemd(jobs, &installation)?
     } else {
         kubernetes(jobs, &installation)?

@@ -11,6 +11,9 @@ use serde::Serialize;
 use crate::exit::{Outcome, UsageError};
 use crate::query::Format;
 
+/// A run that has not begun so long after it was due is overdue.
+const OVERDUE_US: i64 = 60 * 1_000_000;
+
 /// A job and where it stands.
 #[derive(Debug, Serialize)]
 struct JobRow {
@@ -119,7 +122,7 @@ fn job_row(job: &Job, state: &JobState, now_us: i64) -> JobRow {
         next: next_us.map(|next_us| text(job, job.due_us(next_us))),
         state: match open.map(|open| (&open.phase, open)) {
             None if state.enrolled().is_none() => "never served".to_owned(),
-            None if next_us.is_some_and(|next_us| job.due_us(next_us) < now_us) => {
+            None if next_us.is_some_and(|next_us| job.due_us(next_us) + OVERDUE_US < now_us) => {
                 "overdue: is `driftline schedule` running?".to_owned()
             }
             None if settled_us > now_us => "the clock is behind the ledger".to_owned(),

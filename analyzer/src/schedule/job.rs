@@ -273,7 +273,7 @@ pub(super) mod tests {
         let again: Vec<i64> = times.iter().map(|at| job.due_us(*at) - at).collect();
         assert_eq!(jitters, again);
         assert!(times.iter().any(|at| job.due_us(*at) != other.due_us(*at)));
-        assert_eq!(job.due_us(0), 0_i64 + jitters[0]);
+        assert_eq!(job.due_us(0), jitters[0]);
     }
 
     #[test]

@@ -108,10 +108,9 @@ fn enrolment(job: &Job) -> Record {
 }
 
 fn start(directory: &Path) -> std::process::Child {
-    let this = thread::current()
-        .name()
-        .expect("the test's name")
-        .to_owned();
+    // The test's own name; the thread's is another where tests run one by one.
+    let (_, module) = module_path!().split_once("::").expect("a module");
+    let this = format!("{module}::a_hundred_kills_leave_every_due_run_settled_exactly_once");
     Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", &this, "--nocapture"])
         .env(ROLE, directory)
