@@ -19,11 +19,11 @@ use crate::mark::{self, MarkArgs};
 use crate::nightly::{self, FindingsCommand, NightlyArgs};
 use crate::query::{Format, QueryArgs, SqlArgs};
 use crate::report::{self, ReportArgs};
+use crate::schedule::{self, ScheduleArgs};
 use crate::{analysis, demo, query, roles, up};
 
 /// What long-running roles tell: our own notices, and only warnings of libraries.
-const TOLD_BY_ROLES: &str =
-    "warn,driftline=info,driftline_collector=info,driftline_eventlog=info,driftline_sink=info";
+const TOLD_BY_ROLES: &str = "warn,driftline=info,driftline_collector=info,driftline_eventlog=info,driftline_sink=info,driftline_analyzer=info";
 
 /// Driftline: this host's metrics every second, through an event log, into SQL.
 #[derive(Debug, Parser)]
@@ -180,6 +180,16 @@ enum Command {
         #[command(flatten)]
         nightly: NightlyArgs,
     },
+    /// Run jobs by the clock, each due time exactly once, over restarts and kills
+    #[command(
+        after_help = "Examples:\n  driftline schedule\n  driftline schedule list\n  driftline schedule install --systemd"
+    )]
+    Schedule {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        schedule: ScheduleArgs,
+    },
     /// What was found, and what has become of it
     #[command(
         after_help = "Examples:\n  driftline findings\n  driftline findings show change-0123456789abcdef\n  driftline findings resolve change-0123456789abcdef --as accepted"
@@ -249,12 +259,15 @@ enum ConfigAction {
 /// A command's configuration after file, environment and flags.
 pub(crate) struct Settings {
     pub(crate) config: Config,
+    /// Where it was read from, if it was.
+    pub(crate) config_path: Option<PathBuf>,
     pub(crate) data: PathBuf,
 }
 
 impl Common {
     pub(crate) fn settings(self) -> anyhow::Result<Settings> {
-        let mut config = Config::read(self.config.as_deref())?;
+        let config_path = Config::file(self.config);
+        let mut config = Config::read(config_path.as_deref())?;
         if let Some(brokers) = self.kafka_brokers {
             match &mut config.kafka {
                 Some(kafka) => kafka.brokers = brokers,
@@ -265,7 +278,11 @@ impl Common {
             .data
             .or(config.data.take())
             .unwrap_or_else(|| "driftline-data".into());
-        Ok(Settings { config, data })
+        Ok(Settings {
+            config,
+            config_path,
+            data,
+        })
     }
 }
 
@@ -274,7 +291,10 @@ impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
         let long_running = matches!(
             self.command,
-            Command::Up { .. } | Command::Collect { .. } | Command::Sink { once: false, .. }
+            Command::Up { .. }
+                | Command::Collect { .. }
+                | Command::Sink { once: false, .. }
+                | Command::Schedule { .. }
         );
         start_logging(if long_running { TOLD_BY_ROLES } else { "warn" });
         match self.command {
@@ -301,6 +321,7 @@ impl Cli {
             Command::Compare { common, compare } => compare::run(&common.settings()?, &compare),
             Command::Detect { common, detect } => detect::run(&common.settings()?, &detect),
             Command::Nightly { common, nightly } => nightly::run(&common.settings()?, &nightly),
+            Command::Schedule { common, schedule } => schedule::run(&common.settings()?, &schedule),
             Command::Findings { common, findings } => {
                 nightly::findings(&common.settings()?, &findings)
             }

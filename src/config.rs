@@ -11,6 +11,9 @@ use driftline_eventlog::spool::SpoolConfig;
 use driftline_sink::SinkConfig;
 use serde::Deserialize;
 
+use crate::notify::NotifyConfig;
+use crate::schedule::ScheduleConfig;
+
 /// The file that is read where none is named.
 const DEFAULT_FILE: &str = "driftline.toml";
 
@@ -30,14 +33,23 @@ pub(crate) struct Config {
     pub(crate) sink: SinkConfig,
     /// How queries are run.
     pub(crate) query: EngineConfig,
+    /// Who is told what was found.
+    pub(crate) notify: NotifyConfig,
+    /// What is run by the clock.
+    pub(crate) schedule: ScheduleConfig,
 }
 
 impl Config {
-    /// Reads the named file, or `driftline.toml` where it exists, or takes the defaults.
-    pub(crate) fn read(named: Option<&Path>) -> anyhow::Result<Self> {
-        let path = match named {
+    /// The file to read: the one that is named, or `driftline.toml` where it exists.
+    pub(crate) fn file(named: Option<PathBuf>) -> Option<PathBuf> {
+        let default = Path::new(DEFAULT_FILE);
+        named.or_else(|| default.exists().then(|| default.to_path_buf()))
+    }
+
+    /// Reads a file, or takes the defaults.
+    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Self> {
+        let path = match file {
             Some(path) => path.to_path_buf(),
-            None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
             None => return Ok(Self::default()),
         };
         let text = std::fs::read_to_string(&path)
@@ -52,6 +64,8 @@ impl Config {
 
     fn check(&self) -> anyhow::Result<()> {
         self.collector.validate()?;
+        self.schedule.jobs()?;
+        self.notify.check()?;
         if !(self.sink.commit_seconds > 0.0 && self.sink.commit_seconds <= 3600.0) {
             bail!(
                 "sink.commit_seconds is {}, expected more than 0 and at most 3600",

@@ -13,9 +13,11 @@ mod import;
 mod load;
 mod mark;
 mod nightly;
+mod notify;
 mod query;
 mod report;
 mod roles;
+mod schedule;
 mod stopping;
 mod up;
 

@@ -17,7 +17,7 @@ use driftline_analyzer::{At, Nightly, NightlyOptions, QueryOptions, Severity, Wi
 use crate::cli::{Settings, parse_time};
 use crate::exit::{Outcome, UsageError};
 use crate::query::{self, Format};
-use crate::{facts, roles};
+use crate::{facts, notify, roles};
 
 /// How a day's analysis is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -133,6 +133,11 @@ pub(crate) fn run(settings: &Settings, args: &NightlyArgs) -> anyhow::Result<Out
     if !args.dry_run {
         let events = findings::events(&analysed, &day, &held, facts::now_us());
         facts::append(settings, &events).context("the findings could not be kept")?;
+        let told = analysed
+            .findings
+            .iter()
+            .filter(|finding| events.iter().any(|event| event.subject == finding.id));
+        notify::tell(settings, &told.collect::<Vec<_>>())?;
         if settings.config.kafka.is_none() {
             roles::commit_now(&settings.config, &settings.data)?;
         }

@@ -13,7 +13,9 @@ pub mod findings;
 mod functions;
 pub mod lake;
 pub mod nightly;
+pub mod notify;
 pub mod rule;
+pub mod schedule;
 #[cfg(test)]
 mod testing;
 

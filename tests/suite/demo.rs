@@ -50,7 +50,8 @@ fn the_demo_finds_the_slower_endpoint_or_says_that_it_cannot_judge() {
     let day = ask("select date_trunc('day', max(started)) as day from runs");
     let day = day.lines().nth(1).expect("a day")[..10].to_owned();
     let nightly = || {
-        let mut command = driftline(&["nightly", "--date", &day, "--data", "d", "--format", "json"]);
+        let mut command =
+            driftline(&["nightly", "--date", &day, "--data", "d", "--format", "json"]);
         let output = run(command.current_dir(dir.path()));
         let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         (output.status.code(), found)
@@ -59,15 +60,24 @@ fn the_demo_finds_the_slower_endpoint_or_says_that_it_cannot_judge() {
         let (nightly_code, found) = nightly();
         assert_eq!(nightly_code, Some(3), "{found}");
         let of_run = |finding: &&serde_json::Value| {
-            finding["id"].as_str().is_some_and(|id| id.starts_with("run-"))
+            finding["id"]
+                .as_str()
+                .is_some_and(|id| id.starts_with("run-"))
         };
         let findings = found["findings"].as_array().expect("findings");
         let finding = findings.iter().find(of_run).expect("the run is worse");
         assert_eq!(finding["severity"], "regression");
         assert_eq!(finding["scope"]["endpoint"], "item");
-        assert_eq!(nightly().1["findings"], found["findings"], "a rerun says the same");
+        assert_eq!(
+            nightly().1["findings"],
+            found["findings"],
+            "a rerun says the same"
+        );
         let opened = ask("select count(*) from events where name = 'FindingOpened'");
-        assert_eq!(opened.lines().nth(1), Some(findings.len().to_string().as_str()));
+        assert_eq!(
+            opened.lines().nth(1),
+            Some(findings.len().to_string().as_str())
+        );
     }
     let shifts = comparison["shifts"].as_array().expect("shifts");
     let item = shifts

@@ -38,12 +38,17 @@ impl ScalarUDFImpl for SketchQuantile {
             [sketch, p]
                 if matches!(
                     sketch,
-                    DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::Null
+                    DataType::Binary
+                        | DataType::LargeBinary
+                        | DataType::BinaryView
+                        | DataType::Null
                 ) && (p.is_numeric() || p.is_null()) =>
             {
                 Ok(vec![DataType::Binary, DataType::Float64])
             }
-            _ => plan_err!("sketch_quantile takes a sketch and a share: sketch_quantile(sketch, 0.95)"),
+            _ => plan_err!(
+                "sketch_quantile takes a sketch and a share: sketch_quantile(sketch, 0.95)"
+            ),
         }
     }
 
@@ -60,7 +65,10 @@ impl ScalarUDFImpl for SketchQuantile {
         let [sketches, ps] = arrays.as_slice() else {
             return exec_err!("sketch_quantile takes a sketch and a share");
         };
-        let (sketches, ps) = (sketches.as_binary::<i32>(), ps.as_primitive::<Float64Type>());
+        let (sketches, ps) = (
+            sketches.as_binary::<i32>(),
+            ps.as_primitive::<Float64Type>(),
+        );
         let value = |row: usize| -> Result<Option<f64>> {
             let p = ps.value(row);
             if !(0.0..=1.0).contains(&p) {
@@ -77,7 +85,9 @@ impl ScalarUDFImpl for SketchQuantile {
         let values: Float64Array = (0..sketches.len()).map(value).collect::<Result<_>>()?;
         let values: ArrayRef = Arc::new(values);
         if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &values, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(values))
     }

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
-use driftline_stats::changepoint::{self, ChangePoint, Direction};
 use driftline_schemas::label_pairs;
+use driftline_stats::changepoint::{self, ChangePoint, Direction};
 use driftline_stats::{benjamini_hochberg, fleet, median};
 
 use super::points::PointSeries;
@@ -204,7 +204,9 @@ fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
             .then_with(|| name(a.series).cmp(&name(b.series)))
     });
     let first = members[0];
-    let several = members.iter().any(|alarm| alarm.series.host != first.series.host);
+    let several = members
+        .iter()
+        .any(|alarm| alarm.series.host != first.series.host);
     let onset_s = members
         .iter()
         .map(|alarm| alarm.at_s)
@@ -234,7 +236,10 @@ fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
             quoted(&series.metric),
             quoted(&series.labels)
         ),
-        evidence: members.into_iter().map(|alarm| evidence(alarm, several)).collect(),
+        evidence: members
+            .into_iter()
+            .map(|alarm| evidence(alarm, several))
+            .collect(),
         causes: Vec::new(),
     }
 }
@@ -369,7 +374,11 @@ mod tests {
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!(findings[0].evidence.len(), 6);
         let metric = ("metric".to_owned(), "latency".to_owned());
-        assert!(findings[0].scope.contains(&metric), "{:?}", findings[0].scope);
+        assert!(
+            findings[0].scope.contains(&metric),
+            "{:?}",
+            findings[0].scope
+        );
     }
 
     #[test]
