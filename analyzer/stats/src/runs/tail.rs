@@ -254,8 +254,8 @@ mod tests {
     fn ties_and_constants() {
         assert_eq!(score(&[vec![1.0; 60]], &[vec![1.0; 60]], 0.0), None);
         assert_eq!(score(&[vec![1.0; 9]], &[vec![2.0; 9]], 0.0), None);
-        let few_values: Vec<f64> = (0..120).map(|i| f64::from(i % 4)).collect();
-        let same = score(&[few_values.clone()], &[few_values], 0.0).expect("a score");
+        let few_values = [(0..120).map(|i| f64::from(i % 4)).collect::<Vec<f64>>()];
+        let same = score(&few_values, &few_values, 0.0).expect("a score");
         assert_eq!((same.z, same.p_value), (0.0, 1.0));
     }
 }
