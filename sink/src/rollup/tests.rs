@@ -122,7 +122,7 @@ async fn commit_block(data: &Path, seq: u64, rows: &[Row]) {
     let rows = rows
         .iter()
         .map(|(label, ts, value)| (series(label), *ts, *value));
-    let stream = if seq % 2 == 0 { "b" } else { "a" };
+    let stream = if seq.is_multiple_of(2) { "b" } else { "a" };
     let stream = format!("{stream}/000000000000000000000000000000ff/samples");
     let header = BlockHeader {
         stream: stream.parse().expect("a stream"),
