@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::parquet_file::{self, Level, RAW_PREFIX};
 use crate::sink::SinkError;
 use crate::steps::{Step, Steps};
-use crate::table::{MAINTENANCE_APP, Table, TableError, TableName, arrow_schema};
+use crate::table::{FileStats, MAINTENANCE_APP, Table, TableError, TableName, arrow_schema};
 
 /// Rows that one merge holds in memory at most: about 250 bytes each while it sorts.
 pub const MAX_MERGE_ROWS: u64 = 1 << 20;
@@ -30,6 +30,8 @@ pub(crate) struct Candidate {
     pub(crate) path: String,
     pub(crate) date: String,
     pub(crate) rows: u64,
+    /// Smallest `ts`, where it is known.
+    pub(crate) first_us: Option<i64>,
 }
 
 impl Candidate {
@@ -74,7 +76,8 @@ pub(crate) fn choose(
         if group.len() < enough {
             continue;
         }
-        group.sort_by(|a, b| a.path.cmp(&b.path));
+        // Files that are near in time stay so, which lets readers of a time leave the others out.
+        group.sort_by(|a, b| (a.first_us, &a.path).cmp(&(b.first_us, &b.path)));
         let mut rows = 0;
         let chosen: Vec<Candidate> = group
             .into_iter()
@@ -201,10 +204,12 @@ fn candidate(view: LogicalFileView) -> Candidate {
         .partition_values_map()
         .remove(PARTITION_COLUMN)
         .flatten();
+    let stats = FileStats::parse(view.stats().as_deref());
     Candidate {
         path: view.path().into_owned(),
         date: date.unwrap_or_default(),
-        rows: view.num_records().unwrap_or_default() as u64,
+        rows: stats.rows,
+        first_us: stats.min_ts_us,
     }
 }
 
@@ -245,6 +250,7 @@ mod tests {
             path: format!("date={date}/{name}.parquet"),
             date: date.to_owned(),
             rows,
+            first_us: None,
         }
     }
 

@@ -317,7 +317,7 @@ impl Work {
                     self.progress.until = last.saturating_add(width);
                 }
                 Sort::Late { newest } => {
-                    displaced = rewrite::displaced(pass.target, &part, width)?;
+                    displaced = rewrite::displaced(pass.target, &part, width, pass.now_us / 1_000)?;
                     if parts.is_empty() {
                         self.progress.version = newest;
                     }
@@ -376,8 +376,17 @@ impl Work {
         // The buckets of a part are of one day, and so are those of a file.
         let date = Day::of(buckets.first().copied().unwrap_or_default()).to_date();
         let mut written = Vec::new();
-        for batch in batches.into_iter().chain(displaced.kept) {
-            let add = parquet_file::write(&root, &date, Level::Raw, &[batch], now_ms)?;
+        let mut adds = displaced.kept;
+        for batch in batches {
+            adds.push(parquet_file::write(
+                &root,
+                &date,
+                Level::Raw,
+                &[batch],
+                now_ms,
+            )?);
+        }
+        for add in adds {
             written.push(root.join(&add.path));
             actions.push(Action::Add(add));
         }

@@ -1,24 +1,28 @@
-//! What a table has of buckets that are made anew: the files to remove, and their other rows.
+//! What a table has of buckets that are made anew: the files to remove, and their other rows in new
+//! files, one file at a time.
 
 use std::fs::File;
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{concat_batches, filter_record_batch, not};
-use deltalake_core::kernel::Action;
+use arrow::compute::{filter_record_batch, not};
+use deltalake_core::kernel::{Action, Add};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::gather::{failed, in_buckets};
 use crate::SinkError;
 use crate::batch::Day;
-use crate::table::{Table, arrow_schema};
+use crate::parquet_file::{self, Level};
+use crate::table::{DataFile, Table, data_files_of};
 
 /// What makes room for new rows.
 #[derive(Default)]
 pub(super) struct Displaced {
     /// The files that hold rows of the buckets.
     pub(super) removes: Vec<Action>,
-    /// Their rows of other buckets, a batch per file.
-    pub(super) kept: Vec<RecordBatch>,
+    /// New files with their rows of other buckets.
+    pub(super) kept: Vec<Add>,
 }
 
 /// Finds what a table has of some ascending buckets of one day.
@@ -26,42 +30,62 @@ pub(super) fn displaced(
     table: &Table,
     buckets: &[i64],
     width: i64,
+    now_ms: i64,
 ) -> Result<Displaced, SinkError> {
     let mut displaced = Displaced::default();
     let (Some(first), Some(last)) = (buckets.first(), buckets.last()) else {
         return Ok(displaced);
     };
     let date = Day::of(*first).to_date();
-    let files = crate::table::data_files_of(table);
-    for (file, view) in files.into_iter().zip(table.state().log_data().iter()) {
+    let views = table.state().log_data();
+    for (file, view) in data_files_of(table).into_iter().zip(views.iter()) {
         let before = file.max_ts_us.is_some_and(|max| max < *first);
         let after = file.min_ts_us.is_some_and(|min| min > *last);
         if file.date != date || before || after {
             continue;
         }
-        let fail = failed("read a file of", &file.path);
-        let open = File::open(&file.path).map_err(|error| fail(error.into()))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(open)
-            .and_then(|builder| builder.build())
-            .map_err(|error| fail(error.into()))?;
-        let mut kept = Vec::new();
-        let mut rows = 0;
-        for batch in reader {
-            let batch = batch?;
-            rows += batch.num_rows();
-            let others = not(&in_buckets(&batch, buckets, width)?)?;
-            kept.push(filter_record_batch(&batch, &others)?);
-        }
-        let kept = concat_batches(&arrow_schema(table.name()), &kept)?;
-        if kept.num_rows() == rows {
+        let held: usize = read(&file, Some("ts"), &mut |batch| {
+            Ok(in_buckets(&batch, buckets, width)?.true_count())
+        })?
+        .iter()
+        .sum();
+        if held == 0 {
             continue;
         }
+        let others = read(&file, None, &mut |batch| {
+            let others = not(&in_buckets(&batch, buckets, width)?)?;
+            Ok(filter_record_batch(&batch, &others)?)
+        })?;
         displaced
             .removes
             .push(Action::Remove(view.remove_action(true)));
-        if kept.num_rows() > 0 {
-            displaced.kept.push(kept);
+        if others.iter().any(|batch| batch.num_rows() > 0) {
+            let add = parquet_file::write(table.root(), &date, Level::Raw, &others, now_ms)?;
+            displaced.kept.push(add);
         }
     }
     Ok(displaced)
+}
+
+/// Does something with every batch of a file: with one of its columns or with all.
+fn read<T>(
+    file: &DataFile,
+    column: Option<&str>,
+    act: &mut dyn FnMut(RecordBatch) -> Result<T, SinkError>,
+) -> Result<Vec<T>, SinkError> {
+    let path: &PathBuf = &file.path;
+    let fail = failed("read a file of", path);
+    let open = File::open(path).map_err(|error| fail(error.into()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(open);
+    let builder = builder.map_err(|error| fail(error.into()))?;
+    let mask = match column {
+        Some(column) => ProjectionMask::columns(builder.parquet_schema(), [column]),
+        None => ProjectionMask::all(),
+    };
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(1 << 16)
+        .build();
+    let reader = reader.map_err(|error| fail(error.into()))?;
+    reader.map(|batch| act(batch?)).collect()
 }

@@ -19,7 +19,7 @@ use driftline_stats::{Rollup, Sketch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
-use super::columns::{RollupColumns, STORED, StoredRollups, numbers};
+use super::columns::{StoredRollups, numbers};
 use super::gather::{Share, Texts, number_series};
 use super::series::{Numbered, SeriesKey};
 use super::*;
@@ -122,7 +122,7 @@ async fn commit_block(data: &Path, seq: u64, rows: &[Row]) {
     let rows = rows
         .iter()
         .map(|(label, ts, value)| (series(label), *ts, *value));
-    let stream = if seq % 2 == 0 { "b" } else { "a" };
+    let stream = if seq.is_multiple_of(2) { "b" } else { "a" };
     let stream = format!("{stream}/000000000000000000000000000000ff/samples");
     let header = BlockHeader {
         stream: stream.parse().expect("a stream"),
@@ -252,7 +252,7 @@ fn coarser(
 
 const LABELS: [&str; 3] = ["x", "y", "z"];
 
-/// Samples of some minutes from a minute on, four a minute, in blocks of up to ten minutes.
+/// Samples of some minutes from a minute on, four a minute, in blocks of up to half an hour.
 async fn commit_minutes(lake: &mut Lake, noise: &mut Noise, from: i64, minutes: i64) {
     let all: Vec<Row> = (0..minutes * 4)
         .flat_map(|at| LABELS.map(|label| (label, from * 60 * SECOND + at * 15 * SECOND)))
@@ -265,7 +265,7 @@ async fn commit_minutes(lake: &mut Lake, noise: &mut Noise, from: i64, minutes: 
             (label, START + at, value)
         })
         .collect();
-    for block in all.chunks(10 * 4 * LABELS.len()) {
+    for block in all.chunks(30 * 4 * LABELS.len()) {
         lake.commit(block).await;
     }
 }
