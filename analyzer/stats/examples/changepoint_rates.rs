@@ -8,7 +8,7 @@ use driftline_stats::changepoint::{Options, detect};
 use driftline_stats::noise::{Kind, Noise};
 use std::time::{Duration, Instant};
 
-const LEVELS: [f64; 8] = [0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 5e-4, 2e-4];
+const LEVELS: [f64; 5] = [0.005, 0.002, 0.001, 5e-4, 2e-4];
 
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>());

@@ -23,10 +23,15 @@ pub use effect::{ChangePoint, Direction};
 
 use crate::seasonal;
 
+/// Larger p-values are not calibrated.
+const MAX_P_VALUE: f64 = 0.01;
+
 /// What a detection may be told. The default serves every kind of series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// Largest p-value that is reported: the share of unchanged series that raise an alarm.
+    /// Largest p-value that is reported: the share of unchanged series that raise an alarm. No more
+    /// than 0.01: evidence so weak that an average over alternatives would not favour a step is
+    /// none.
     pub max_p_value: f64,
     /// Samples that each side of a change has at least; no less than 2.
     pub min_samples: usize,
@@ -72,7 +77,7 @@ pub fn detect(values: &[f64], options: &Options) -> Vec<ChangePoint> {
     };
     let residuals = seasonal::remove(&scaled.values);
     let residuals = residuals.as_deref().unwrap_or(&scaled.values);
-    let found = search::steps(residuals, min_side, options.max_p_value);
+    let found = search::steps(residuals, min_side, options.max_p_value.min(MAX_P_VALUE));
     effect::describe(&kept, residuals, &scaled, &found, options.confidence)
         .into_iter()
         .map(|mut change| {

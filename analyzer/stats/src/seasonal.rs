@@ -40,8 +40,9 @@ fn period(values: &[f64]) -> Option<usize> {
         if values.len() < MIN_CYCLES * period {
             break;
         }
-        let ratio = distance(values, period) / distance(values, period / 2).max(f64::MIN_POSITIVE);
-        if ratio < MAX_RATIO && best.is_none_or(|(least, _)| ratio < least) {
+        let apart = distance(values, period / 2);
+        let ratio = distance(values, period) / apart;
+        if apart > 0.0 && ratio < MAX_RATIO && best.is_none_or(|(least, _)| ratio < least) {
             best = Some((ratio, period));
         }
     }

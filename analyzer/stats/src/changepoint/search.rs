@@ -120,7 +120,10 @@ impl Search<'_> {
             let level = crate::robust::median(part)?;
             residuals.extend(part.iter().map(|value| value - level));
         }
-        self.positions = Positions::new(self.values, &residuals, &mut self.scratch)?;
+        // Without any noise around the levels the grid stays as wide as it was.
+        if let Some(positions) = Positions::new(self.values, &residuals, &mut self.scratch) {
+            self.positions = positions;
+        }
         let mut cells = Vec::with_capacity(self.values.len());
         for (from, to) in parts(splits, self.values.len()) {
             let part = &self.positions.cells[from..to];
