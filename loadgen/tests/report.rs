@@ -53,6 +53,7 @@ fn finished() -> Vec<(String, String)> {
         ("lateness_p50_us", "12"),
         ("lateness_p99_us", "90"),
         ("lateness_max_us", "1100"),
+        ("retries", "2"),
         ("cpu_s", "1.250"),
         ("recording", "ok"),
         ("seconds", "20.010"),
@@ -423,6 +424,9 @@ fn json_has_the_published_keys() {
     assert_eq!(object["run"], "r-1");
     assert_eq!(object["verdict"], "failed");
     assert_eq!(object["generator"], "ok");
+    assert_eq!(object["generator_health"]["retries"], 2);
+    let told = "2 requests were sent once more";
+    assert!(report.to_markdown().contains(told));
     assert_eq!(
         (&object["requests"], &object["errors"]),
         (&180.into(), &0.into())
