@@ -23,7 +23,7 @@ pub(crate) use request::Prepared;
 /// A worker's connections.
 #[derive(Debug)]
 pub(crate) enum Connections {
-    Http1(Http1),
+    Http1(Box<Http1>),
     Http2(Box<Http2>),
 }
 

@@ -8,6 +8,7 @@ mod thread;
 mod timer;
 mod users;
 mod waiting;
+mod ways;
 
 use std::io;
 use std::sync::Arc;

@@ -342,7 +342,7 @@ impl Http2 {
             link.is_free = true;
             self.free.push(index as u32);
         }
-        if !link.session.out.is_empty() {
+        if link.has_to_write() {
             self.note_dirty(index);
         }
     }

@@ -13,8 +13,9 @@ use super::events::{Events, Until};
 use super::gauges::{Said, arrived};
 use super::users::{Users, pause_ns};
 use super::waiting::{Due, Waiting};
+use super::ways::{Way, ways};
 use super::{Context, WorkerError};
-use crate::client::{Connections, Ended, Http1, Http2, Job, Prepared};
+use crate::client::{Connections, Ended, Http1, Http2, Job};
 use crate::operation::{Failure, NEVER_NS, Operation};
 use crate::scenario::{HttpVersion, Load, Scenario};
 use crate::schedule::{Arrivals, Mix, next_change, users_at};
@@ -34,14 +35,6 @@ const REFUSED_PAUSE_NS: u64 = 10_000_000;
 
 /// Streams of random choices below this belong to arrivals, those from it on to users.
 const USER_STREAMS: u64 = 1 << 32;
-
-/// How a journey is made.
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    /// By the fast path: index of the prepared request.
-    Fast(u32),
-    Elsewhere,
-}
 
 /// A worker at work.
 pub(crate) struct Engine {
@@ -95,7 +88,8 @@ impl Engine {
         Ok(Self {
             http: match scenario.http.version {
                 HttpVersion::Http1 => {
-                    Connections::Http1(Http1::new(&context, events.epoll(), requests, owned))
+                    let table = Http1::new(&context, events.epoll(), requests, owned);
+                    Connections::Http1(Box::new(table))
                 }
                 HttpVersion::Http2 => {
                     let table = Http2::new(&context, events.epoll(), requests)?;
@@ -475,30 +469,6 @@ impl Engine {
             bytes: 0,
         });
     }
-}
-
-/// How each journey is made, and the requests of the fast path. Over HTTP/2 all are made in the same
-/// way, so that there are not more connections than allowed.
-fn ways(scenario: &Scenario, context: &Context) -> (Vec<Way>, Vec<Prepared>) {
-    let mut requests = Vec::new();
-    let ways: Vec<Way> = scenario
-        .journeys
-        .iter()
-        .map(
-            |journey| match Prepared::new(scenario, &context.target, journey) {
-                Some(request) => {
-                    requests.push(request);
-                    Way::Fast(requests.len() as u32 - 1)
-                }
-                None => Way::Elsewhere,
-            },
-        )
-        .collect();
-    let is_mixed = requests.len() < ways.len();
-    if is_mixed && scenario.http.version == HttpVersion::Http2 {
-        return (vec![Way::Elsewhere; ways.len()], Vec::new());
-    }
-    (ways, requests)
 }
 
 fn most_users(scenario: &Scenario) -> u32 {

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use driftline_loadgen::scenario::Scenario;
+use driftline_loadgen::scenario::{Scenario, Template};
 use driftline_loadgen::{Failure, NEVER_NS, Stop};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -15,7 +16,7 @@ use super::http2::scenario;
 use super::peer::{
     DATA, END_HEADERS, END_STREAM, HEADERS, PUSH_PROMISE, Peer, RST_STREAM, WINDOW_UPDATE, field,
 };
-use super::run::{Outcome, rate, run, users};
+use super::run::{Outcome, rate, request, run, users};
 use super::server::Server;
 
 /// Ten arrivals.
@@ -152,6 +153,67 @@ fn connections_that_cannot_go_on() {
         let outcome = run(ten(), &server.url(), 1, &Stop::new());
         outcome.assert_all(Some(Failure::Malformed), text);
     }
+}
+
+/// Grants all that a client may want to send.
+fn open_windows(peer: &mut Peer) -> bool {
+    let most = (0x7fff_ffff_u32 - 65_535).to_be_bytes();
+    peer.send(WINDOW_UPDATE, 0, 0, &most)
+}
+
+/// One request whose body no socket takes at once.
+fn large_posts(scenario: &mut Scenario) {
+    scenario.journeys = vec![request("POST")];
+    let body = "x".repeat(24 << 20);
+    scenario.journeys[0].steps[0].body = Some(Template::literal(&body));
+}
+
+#[test]
+fn a_target_that_reads_slowly_gets_all_of_it() {
+    let server = Server::new(|stream| {
+        let Some(mut peer) = Peer::new(stream, &[(4, 0x7fff_ffff)]) else {
+            return;
+        };
+        open_windows(&mut peer);
+        let mut length = 0;
+        while let Some(frame) = peer.next() {
+            if frame.kind == DATA {
+                length += frame.payload.len();
+                if frame.flags & END_STREAM != 0 {
+                    assert_eq!(length, 24 << 20);
+                    peer.answer(frame.stream, b"ok");
+                    return peer.await_close();
+                }
+            }
+        }
+    });
+    let mut one = scenario(vec![rate(10.0, 100)]);
+    large_posts(&mut one);
+    let outcome = run(one, &server.url(), 1, &Stop::new());
+    outcome.assert_all(None, "a slow reader");
+    assert_eq!(outcome.operations.len(), 1);
+}
+
+#[test]
+fn a_target_that_does_not_read_is_waited_for_no_longer_than_allowed() {
+    let (end, ended) = channel::<()>();
+    let ended = Mutex::new(ended);
+    let server = Server::new(move |stream| {
+        if let Some(mut peer) = Peer::new(stream, &[(4, 0x7fff_ffff)])
+            && open_windows(&mut peer)
+        {
+            // What was sent stays in the socket until the test is over.
+            let over = ended.lock().expect("no panic").recv();
+            assert!(over.is_err(), "nothing is ever said");
+        }
+    });
+    let mut stuck = scenario(vec![rate(20.0, 300)]);
+    large_posts(&mut stuck);
+    stuck.http.timeout = Duration::from_millis(100);
+    let outcome = run(stuck, &server.url(), 1, &Stop::new());
+    outcome.assert_all(Some(Failure::Timeout), "nothing is read");
+    assert_eq!(outcome.operations.len(), 6);
+    drop(end);
 }
 
 /// A server whose certificate nobody has signed but itself.

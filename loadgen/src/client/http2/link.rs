@@ -80,6 +80,8 @@ pub(crate) struct Link {
     pub(crate) session: Session,
     /// How much of what the session has to say is written.
     written: usize,
+    /// The socket takes no more for now; an event will tell when it does.
+    is_blocked: bool,
     deadline_ns: u64,
     /// It stands in the table's list of connections with room.
     pub(crate) is_free: bool,
@@ -100,6 +102,7 @@ impl Link {
             peer_done: false,
             session: Session::new(),
             written: 0,
+            is_blocked: false,
             deadline_ns: NEVER_NS,
             is_free: false,
             is_dirty: false,
@@ -151,10 +154,11 @@ impl Link {
         if self.phase == Phase::Vacant {
             return Turn::Done;
         }
-        if flags.intersects(EventFlags::OUT)
-            && let turn @ Turn::Failed(_) = self.flush(wire)
-        {
-            return turn;
+        if flags.intersects(EventFlags::OUT) {
+            self.is_blocked = false;
+            if let turn @ Turn::Failed(_) = self.flush(wire) {
+                return turn;
+            }
         }
         match flags.intersects(EventFlags::IN.union(PEER_DONE)) {
             true => self.read(wire),
@@ -162,13 +166,22 @@ impl Link {
         }
     }
 
-    /// Writes what is to be written, as far as it goes.
+    /// Whether there is something to write that could be written.
+    pub(crate) fn has_to_write(&self) -> bool {
+        self.phase == Phase::Open && !self.is_blocked && !self.session.out.is_empty()
+    }
+
+    /// Writes what is to be written, as far as it goes. Behind what a blocked socket has not taken a
+    /// request counts as sent all the same: it is the target that keeps it waiting.
     pub(crate) fn flush(&mut self, wire: &mut Wire) -> Turn {
         let written = match self.phase {
             Phase::Vacant | Phase::Connecting => return Turn::Done,
             Phase::Handshaking => self.write_tls(),
             Phase::Open => {
                 self.session.note_sent(wire.clock.now_ns());
+                if self.is_blocked {
+                    return Turn::Done;
+                }
                 self.write(wire)
             }
         };
@@ -176,6 +189,7 @@ impl Link {
             return Turn::Done;
         };
         if error.kind() == ErrorKind::WouldBlock {
+            self.is_blocked = true;
             return Turn::Done;
         }
         // What the other side said before it went is still to be heard.
@@ -195,6 +209,7 @@ impl Link {
         self.phase = Phase::Vacant;
         self.session = Session::new();
         self.written = 0;
+        self.is_blocked = false;
     }
 
     /// Ends a connection that is not needed any more, in an orderly way as far as that goes at once.
