@@ -282,7 +282,8 @@ mod tests {
             (Verdict::Failed, 3)
         );
         // Whatever makes the numbers doubtful leaves no verdict, not even a bad one.
-        let doubts: [(&dyn Fn(&mut RunOutcome), Verdict); 3] = [
+        type Change = dyn Fn(&mut RunOutcome);
+        let doubts: [(&Change, Verdict); 3] = [
             (&|outcome| outcome.lost = 1, Verdict::RecordingLimited),
             (
                 &|outcome| outcome.ended = Ended::Incomplete,

@@ -405,3 +405,31 @@ fn a_late_answer_is_censored_and_leaves_others_alone() {
     );
     assert!(late.done_ns - late.sent_ns >= 80_000_000);
 }
+
+#[test]
+fn journeys_elsewhere_use_all_streams() {
+    let server = Server::new(|stream| {
+        let Some(mut peer) = Peer::new(stream, &[]) else {
+            return;
+        };
+        let mut open = Vec::new();
+        while let Some(id) = peer.request() {
+            open.push(id);
+            if open.len() == 5 {
+                for id in open.drain(..) {
+                    peer.answer(id, b"ok");
+                }
+            }
+        }
+    });
+    let mut scenario = scenario(vec![users(5, 5, 200)]);
+    scenario.http.connections = 1;
+    scenario.journeys[0].cookies = true;
+    scenario.drain = Duration::from_millis(50);
+    let outcome = run(scenario, &server.url(), 1, &Stop::new());
+    let good = outcome
+        .operations
+        .iter()
+        .filter(|done| done.failure.is_none());
+    assert!(good.count() >= 5);
+}
