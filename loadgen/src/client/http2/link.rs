@@ -82,6 +82,8 @@ pub(crate) struct Link {
     written: usize,
     /// The socket takes no more for now; an event will tell when it does.
     is_blocked: bool,
+    /// A write has told of a reset, which a read does not tell again.
+    was_reset: bool,
     deadline_ns: u64,
     /// It stands in the table's list of connections with room.
     pub(crate) is_free: bool,
@@ -103,6 +105,7 @@ impl Link {
             session: Session::new(),
             written: 0,
             is_blocked: false,
+            was_reset: false,
             deadline_ns: NEVER_NS,
             is_free: false,
             is_dirty: false,
@@ -193,6 +196,7 @@ impl Link {
             return Turn::Done;
         }
         // What the other side said before it went is still to be heard.
+        self.was_reset = error.kind() == ErrorKind::ConnectionReset;
         let turn = self.read(wire);
         if self.is_vacant() {
             return turn;
@@ -210,6 +214,7 @@ impl Link {
         self.session = Session::new();
         self.written = 0;
         self.is_blocked = false;
+        self.was_reset = false;
     }
 
     /// Ends a connection that is not needed any more, in an orderly way as far as that goes at once.
@@ -422,6 +427,10 @@ impl Link {
     }
 
     fn fail(&mut self, wire: &mut Wire, failure: Failure) -> Turn {
+        let failure = match failure {
+            Failure::Closed if self.was_reset => Failure::Reset,
+            failure => failure,
+        };
         if self.phase == Phase::Open {
             let now_ns = wire.clock.now_ns();
             self.session.broken(failure, now_ns, &mut wire.desk);
