@@ -1,14 +1,16 @@
-//! A bare HTTP/2 server by hyper on one thread, and journeys against it on another, to see what a
+//! A bare HTTP/2 server by hyper on one thread, and requests against it from another, to see what a
 //! request costs the client alone. Give each its own core:
 //!
 //! ```text
 //! taskset -c 0 h2_bare_server serve 127.0.0.1:8099
 //! taskset -c 1 h2_bare_server load 127.0.0.1:8099 CONNECTIONS STREAMS SECONDS
+//! taskset -c 1 h2_bare_server journeys 127.0.0.1:8099 CONNECTIONS STREAMS SECONDS
 //! taskset -c 1 h2load -c CONNECTIONS -m STREAMS -D SECONDS -t 1 http://127.0.0.1:8099/
 //! ```
 //!
-//! `load` makes every operation as a run does, recorded on a tape whose batches are thrown away. For
-//! each line of its standard input `serve` prints how many requests it has answered.
+//! `load` is a worker in the closed model, as in a run, on its fast path; `journeys` makes the same
+//! requests as journeys are made. Both put every operation on a tape whose batches are only counted.
+//! For each line of its standard input `serve` prints how many requests it has answered.
 
 #[path = "bare/told.rs"]
 mod told;
@@ -20,14 +22,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use driftline_loadgen::journey::{Client, User};
 use driftline_loadgen::recorder::{Batch, Tape};
-use driftline_loadgen::scenario::{HttpOptions, HttpVersion, Journey, Step, Template};
+use driftline_loadgen::scenario::{HttpOptions, HttpVersion, Journey, Load, Stage, Step, Template};
 use driftline_loadgen::target::Target;
-use driftline_loadgen::worker::{Context, Gauges, Share};
+use driftline_loadgen::worker::{Context, Gauges, Parts, Share, spawn};
 use driftline_loadgen::{RunClock, Scenario, Stop};
 use http::{Request, Response};
 use http_body_util::Full;
@@ -41,7 +44,7 @@ use tokio::task::{JoinSet, LocalSet};
 type Failed = Box<dyn Error + Send + Sync>;
 
 const USAGE: &str =
-    "usage: h2_bare_server serve ADDRESS | load ADDRESS CONNECTIONS STREAMS SECONDS";
+    "usage: h2_bare_server serve ADDRESS | load|journeys ADDRESS CONNECTIONS STREAMS SECONDS";
 const BODY: &[u8] = b"ok";
 
 fn main() -> Result<(), Failed> {
@@ -52,10 +55,20 @@ fn main() -> Result<(), Failed> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["serve", address] => runtime.block_on(serve(address.parse()?)),
-        ["load", address, connections, streams, seconds] => {
+        [
+            way @ ("load" | "journeys"),
+            address,
+            connections,
+            streams,
+            seconds,
+        ] => {
             let http = options(connections.parse()?, streams.parse()?);
             let duration = Duration::from_secs(seconds.parse()?);
-            LocalSet::new().block_on(&runtime, load(address.parse()?, http, duration))
+            let address = address.parse()?;
+            match *way {
+                "load" => load(address, http, duration),
+                _ => LocalSet::new().block_on(&runtime, journeys(address, http, duration)),
+            }
         }
         _ => Err(USAGE.into()),
     }
@@ -91,7 +104,41 @@ async fn answer(_request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
     Ok(Response::new(Full::new(Bytes::from_static(BODY))))
 }
 
-async fn load(address: SocketAddr, http: HttpOptions, duration: Duration) -> Result<(), Failed> {
+fn load(address: SocketAddr, http: HttpOptions, duration: Duration) -> Result<(), Failed> {
+    let users = http.connections * http.streams;
+    let mut scenario = scenario(http);
+    scenario.drain = Duration::from_secs(1);
+    scenario.stages = vec![Stage {
+        name: "1".to_owned(),
+        duration,
+        load: Load::Users {
+            from: users,
+            to: users,
+        },
+    }];
+    let (queue, batches) = sync_channel(1_024);
+    let parts = Parts {
+        scenario: Arc::new(scenario),
+        target: Arc::new(target(address)?),
+        share: Share { index: 0, of: 1 },
+        clock: RunClock::starting_in(Duration::ZERO),
+        queue,
+        lost: Arc::new(AtomicU64::new(0)),
+        stop: Stop::new(),
+        gauges: Arc::new(Gauges::default()),
+        cpu: None,
+    };
+    let counting = std::thread::spawn(move || count(&batches));
+    let worker = spawn(parts)?;
+    worker.join().map_err(|_| "the worker failed")??;
+    report(counting, duration)
+}
+
+async fn journeys(
+    address: SocketAddr,
+    http: HttpOptions,
+    duration: Duration,
+) -> Result<(), Failed> {
     let users = u64::from(http.connections) * u64::from(http.streams);
     let (context, batches) = context(address, http)?;
     let client = Client::new(&context)?;
@@ -115,10 +162,14 @@ async fn load(address: SocketAddr, http: HttpOptions, duration: Duration) -> Res
     while let Some(ended) = tasks.join_next().await {
         ended?;
     }
-    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     context.tape.flush();
     drop((client, context));
+    report(counting, duration)
+}
+
+fn report(counting: JoinHandle<(u64, u64)>, duration: Duration) -> Result<(), Failed> {
     let (good, failed) = counting.join().map_err(|_| "the counting thread failed")?;
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let cpu_us = u64::try_from(cpu.tv_sec)? * 1_000_000 + u64::try_from(cpu.tv_nsec)? / 1_000;
     println!(
         "{:.0} requests/s, {good} good, {failed} failed, {:.2} us of CPU each",
@@ -143,16 +194,9 @@ fn count(batches: &Receiver<Batch>) -> (u64, u64) {
 
 fn context(address: SocketAddr, http: HttpOptions) -> Result<(Context, Receiver<Batch>), Failed> {
     let (queue, batches) = sync_channel(1_024);
-    let target = Target {
-        url: format!("http://{address}/").parse()?,
-        tls: false,
-        host: address.ip().to_string(),
-        authority: address.to_string(),
-        addresses: vec![address],
-    };
     let context = Context {
         scenario: Arc::new(scenario(http)),
-        target: Arc::new(target),
+        target: Arc::new(target(address)?),
         share: Share { index: 0, of: 1 },
         clock: RunClock::starting_in(Duration::ZERO),
         tape: Tape::new(0, queue, Arc::new(AtomicU64::new(0))),
@@ -160,6 +204,16 @@ fn context(address: SocketAddr, http: HttpOptions) -> Result<(Context, Receiver<
         gauges: Arc::new(Gauges::default()),
     };
     Ok((context, batches))
+}
+
+fn target(address: SocketAddr) -> Result<Target, Failed> {
+    Ok(Target {
+        url: format!("http://{address}/").parse()?,
+        tls: false,
+        host: address.ip().to_string(),
+        authority: address.to_string(),
+        addresses: vec![address],
+    })
 }
 
 fn options(connections: u32, streams: u32) -> HttpOptions {

@@ -25,9 +25,14 @@ mod user;
 mod wire;
 
 use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 use crate::operation::{Failure, NEVER_NS, Operation};
-use crate::scenario::{Journey, Step};
+use crate::scenario::{HttpOptions, Journey, Step};
+use crate::target::Target;
 use crate::worker::Context;
 
 use deadline::Deadlines;
@@ -36,6 +41,7 @@ use pause::Pauses;
 use plan::{Base, Plan, PlannedStep};
 use pool::Pool;
 
+pub(crate) use plan::Request;
 pub use user::User;
 
 /// A client that could not be made.
@@ -71,6 +77,26 @@ struct Shared {
     pauses: Pauses,
 }
 
+/// The request of a step in which nothing varies.
+pub(crate) fn fixed_request(
+    http: &HttpOptions,
+    target: &Arc<Target>,
+    step: &Step,
+) -> Option<Rc<Request>> {
+    PlannedStep::new(&Base::of(http, target), step).fixed
+}
+
+/// What connections within TLS begin with, where the target wants them.
+pub(crate) fn tls_of(
+    context: &Context,
+) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, ClientError> {
+    if !context.target.tls {
+        return Ok(None);
+    }
+    let name = tls::name(&context.target.host)?;
+    Ok(Some((tls::configuration(&context.scenario.http)?, name)))
+}
+
 /// How a step ended.
 struct Ended {
     at_ns: u64,
@@ -95,6 +121,7 @@ impl Client {
             plans: plans.collect(),
             exchange: Exchange {
                 clock: context.clock,
+                gauges: Arc::clone(&context.gauges),
                 base,
                 pool: Rc::new(Pool::new(context)?),
                 redirects: http.redirects,

@@ -117,6 +117,21 @@ impl Verdict {
             Self::TooLittleData => "too-little-data",
         }
     }
+
+    /// 0 passed, 3 a threshold failed, 4 too little data, 1 no verdict for another reason.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::GeneratorLimited | Self::RecordingLimited | Self::Incomplete => 1,
+            Self::Failed => 3,
+            Self::TooLittleData => 4,
+        }
+    }
+
+    /// Whether it says something of the target; the others only say why nothing can be said.
+    pub const fn is_judgement(self) -> bool {
+        matches!(self, Self::Passed | Self::Failed | Self::TooLittleData)
+    }
 }
 
 /// What was measured of a group of operations.
@@ -266,14 +281,9 @@ pub struct PercentileRow {
 }
 
 impl RunReport {
-    /// 0 passed, 3 a threshold failed, 4 too little data, 1 no verdict for another reason.
+    /// That of its verdict.
     pub fn exit_code(&self) -> u8 {
-        match self.verdict {
-            Verdict::Passed => 0,
-            Verdict::GeneratorLimited | Verdict::RecordingLimited | Verdict::Incomplete => 1,
-            Verdict::Failed => 3,
-            Verdict::TooLittleData => 4,
-        }
+        self.verdict.exit_code()
     }
 
     /// One JSON object on one line, its keys always in the same order. Times are in milliseconds;

@@ -38,6 +38,7 @@ use crate::scenario::Scenario;
 use crate::stop::Stop;
 use crate::target::Target;
 
+pub use crate::report::Verdict;
 pub use fleet::{
     FleetError, Launch, Prepare, SECRET_VARIABLE, SILENCE, Secret, SecretError, TargetParts,
 };
@@ -51,7 +52,7 @@ pub use limits::{MAX_PROCESSES, TooFewProcesses};
 pub use live::LiveView;
 pub use local::Spawn;
 pub use name::MAX_RUN_BYTES;
-pub use outcome::{Ended, RunOutcome, Verdict};
+pub use outcome::{Ended, RunOutcome};
 pub use plain::PlainView;
 pub use progress::{NoView, Progress, Quantiles, StageSpan, View, Wish};
 pub use remote::{RemoteError, WorkerRequest, work};

@@ -8,6 +8,7 @@ mod thread;
 mod timer;
 mod users;
 mod waiting;
+mod ways;
 
 use std::io;
 use std::sync::Arc;
@@ -79,6 +80,9 @@ pub struct Gauges {
     pub lateness_max_ns: AtomicU64,
     /// Lateness in buckets of powers of two of microseconds: below 1 µs, 2, 4, …, 2^22 µs.
     pub lateness_us: [AtomicU64; 24],
+    /// Requests that were sent once more within their operation, because the connection had ended
+    /// before the target looked at them, or a kept one broke and sending twice does no harm.
+    pub retries: AtomicU64,
     /// CPU time of the worker's thread, in nanoseconds.
     pub cpu_ns: AtomicU64,
     /// The worker has ended.

@@ -113,7 +113,8 @@ fn whoever_looks_on_can_stop_it_and_all_is_recorded() {
     let mut view = Impatient::default();
     let outcome = run(&request, &mut view).expect("it runs");
     assert_eq!(outcome.ended, Ended::Interrupted);
-    assert_eq!(outcome.verdict(), Verdict::None);
+    assert!(!outcome.verdict().is_judgement());
+    assert_eq!(outcome.verdict().exit_code(), 1);
     assert!(view.rate_per_s > 0.0);
     assert!(outcome.operations > 0);
     assert_eq!(rows(directory.path()), outcome.operations);
@@ -188,7 +189,8 @@ fn a_killed_process_leaves_an_incomplete_run_that_says_so() {
     let outcome = run(&request, &mut view).expect("it is recorded");
     assert!(view.1, "nobody was killed");
     assert_eq!(outcome.ended, Ended::Incomplete);
-    assert_eq!(outcome.verdict(), Verdict::None);
+    assert!(!outcome.verdict().is_judgement());
+    assert_eq!(outcome.verdict().exit_code(), 1);
     let events = events(directory.path());
     let names: Vec<_> = events.iter().map(|event| event.name.clone()).collect();
     assert_eq!(

@@ -2,6 +2,12 @@
 
 #[path = "worker/faults.rs"]
 mod faults;
+#[path = "worker/http2.rs"]
+mod http2;
+#[path = "worker/http2_faults.rs"]
+mod http2_faults;
+#[path = "worker/peer.rs"]
+mod peer;
 #[path = "worker/run.rs"]
 mod run;
 #[path = "worker/server.rs"]
@@ -73,8 +79,11 @@ fn stalled(connections: u32, is_shared: bool) {
         let intended = outcome.clock.instant(number as u64 * 5_000_000);
         answered.duration_since(intended).as_nanos() as f64
     });
-    let truth = summary(truth.collect());
-    let recorded = summary(recorded);
+    closeness(summary(recorded), summary(truth.collect()));
+}
+
+/// What is recorded is within 5 % of the truth.
+fn closeness(recorded: [f64; 3], truth: [f64; 3]) {
     for (recorded, truth) in recorded.into_iter().zip(truth) {
         let off = (recorded - truth).abs() / truth;
         assert!(off < 0.05, "recorded {recorded} ns, in truth {truth} ns");
@@ -279,6 +288,8 @@ fn only_what_does_no_harm_is_sent_twice() {
         received > outcome.operations.len(),
         "nothing was sent twice"
     );
+    let twice = (received - outcome.operations.len()) as u64;
+    assert_eq!(outcome.gauges[0].retries.load(Ordering::SeqCst), twice);
 
     let (received, outcome) = closed_on_the_second("POST");
     assert_eq!(received, outcome.operations.len());

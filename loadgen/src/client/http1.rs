@@ -1,6 +1,7 @@
 //! The table of a worker's connections over plain HTTP/1.1, and its only list of what is idle.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
@@ -13,7 +14,7 @@ use crate::operation::{Failure, Operation};
 use crate::worker::Context;
 
 /// What one read takes at most.
-const BUFFER_BYTES: usize = 64 * 1_024;
+pub(crate) const BUFFER_BYTES: usize = 64 * 1_024;
 
 /// A request to be made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +72,7 @@ impl Http1 {
                 timeout_ns: nanoseconds(http.timeout),
                 connect_timeout_ns: nanoseconds(http.connect_timeout),
                 max_answer_bytes: http.max_answer_bytes,
+                gauges: Arc::clone(&context.gauges),
             },
             share: context.share,
             slots: Vec::new(),

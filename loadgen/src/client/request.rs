@@ -1,17 +1,30 @@
 //! Requests that are the same every time: their bytes, and what their answers must be.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::journey::Request;
 use crate::operation::Failure;
 use crate::scenario::{Check, HttpOptions, HttpVersion, Journey, Scenario, Think};
 use crate::target::Target;
 
+/// Fields that HTTP/2 has no room for (RFC 9113, 8.2.2).
+const OF_CONNECTIONS: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// A request of the fast path.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// As it goes onto the wire.
+    /// As it goes onto the wire; over HTTP/2 its body alone.
     pub(crate) bytes: Box<[u8]>,
+    /// The header section over HTTP/2.
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
     /// The answer has no body.
     pub(crate) head_only: bool,
     /// It may be sent twice without another effect than once (RFC 9110, 9.2.2).
@@ -26,17 +39,24 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Prepares a journey's only request; none where it needs more than the fast path gives.
-    pub(crate) fn new(scenario: &Scenario, target: &Target, journey: &Journey) -> Option<Self> {
+    pub(crate) fn new(
+        scenario: &Scenario,
+        target: &Arc<Target>,
+        journey: &Journey,
+    ) -> Option<Self> {
         let http = &scenario.http;
-        let needs_more = target.tls
-            || http.version != HttpVersion::Http1
-            || http.redirects > 0
-            || http.compression
-            || journey.cookies;
-        if needs_more || !journey.is_plain() {
+        if http.redirects > 0 || journey.cookies || !journey.is_plain() {
             return None;
         }
         let step = journey.steps.first()?;
+        let (bytes, fields) = match http.version {
+            HttpVersion::Http1 if target.tls || http.compression => return None,
+            HttpVersion::Http1 => (bytes_of(http, target, journey)?, Vec::new()),
+            HttpVersion::Http2 => {
+                let request = crate::journey::fixed_request(http, target, step)?;
+                (request.body.as_ref().into(), fields_of(&request))
+            }
+        };
         let ranges = step.checks.iter().filter_map(|check| match check {
             Check::Status(ranges) => Some(ranges.clone()),
             _ => None,
@@ -46,7 +66,8 @@ impl Prepared {
             _ => None,
         });
         Some(Self {
-            bytes: bytes_of(http, target, journey)?,
+            bytes,
+            fields,
             head_only: step.method == "HEAD",
             idempotent: matches!(
                 step.method.as_str(),
@@ -140,6 +161,38 @@ fn bytes_of(http: &HttpOptions, target: &Target, journey: &Journey) -> Option<Bo
     Some(text.into_bytes().into_boxed_slice())
 }
 
+/// The header section of a request over HTTP/2 (RFC 9113, 8.2.2 and 8.3.1), as hyper would send it.
+fn fields_of(request: &Request) -> Vec<(String, Vec<u8>)> {
+    let uri = &request.uri;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let pseudo = [
+        (":method", request.method.as_str()),
+        (":scheme", uri.scheme_str().unwrap_or("http")),
+        (":authority", uri.authority().map_or("", |it| it.as_str())),
+        (":path", path),
+    ];
+    let mut fields: Vec<(String, Vec<u8>)> = pseudo
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    for (name, value) in &request.headers {
+        let is_free = match name.as_str() {
+            "te" => value.as_bytes() == b"trailers",
+            name => !OF_CONNECTIONS.contains(&name),
+        };
+        if is_free {
+            fields.push((name.as_str().to_owned(), value.as_bytes().to_vec()));
+        }
+    }
+    // A method that is expected to have a body says so where it has none, too (RFC 9110, 8.6).
+    let length = request.body.len();
+    if length > 0 || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH") {
+        let length = length.to_string().into_bytes();
+        fields.push(("content-length".to_owned(), length));
+    }
+    fields
+}
+
 fn push_field(text: &mut String, name: &str, value: &str) -> Option<()> {
     let is_broken = |byte: u8| byte.is_ascii_control() && byte != b'\t';
     if name.bytes().any(|byte| is_broken(byte) || byte == b':') || value.bytes().any(is_broken) {
@@ -214,7 +267,7 @@ mod tests {
     }
 
     fn prepare(scenario: &Scenario, url: &str) -> Option<Prepared> {
-        let target = Target::resolve(url, &[]).expect("a near target");
+        let target = Arc::new(Target::resolve(url, &[]).expect("a near target"));
         Prepared::new(scenario, &target, &scenario.journeys[0])
     }
 
@@ -248,8 +301,7 @@ mod tests {
         assert!(prepare(&scenario(step("GET", "/")), plain).is_some());
         assert!(prepare(&scenario(step("GET", "/")), "https://127.0.0.1").is_none());
         assert!(prepare(&scenario(step("GET", "/a b")), plain).is_none());
-        let changes: [fn(&mut Scenario); 6] = [
-            |scenario| scenario.http.version = HttpVersion::Http2,
+        let changes: [fn(&mut Scenario); 5] = [
             |scenario| scenario.http.redirects = 1,
             |scenario| scenario.http.compression = true,
             |scenario| scenario.http.headers.push(header("a", "b\r\nc: d")),
@@ -261,6 +313,50 @@ mod tests {
             change(&mut changed);
             assert!(prepare(&changed, plain).is_none());
         }
+    }
+
+    #[test]
+    fn fields_over_http2() {
+        let mut post = step("POST", "/a?b=c");
+        post.headers = vec![
+            header("X-Two", "own"),
+            header("Host", "other"),
+            header("TE", "gzip"),
+            header("Upgrade", "h2c"),
+        ];
+        post.body = Some(Template::literal("grüß"));
+        let mut post = scenario(post);
+        post.http.version = HttpVersion::Http2;
+        let prepared = prepare(&post, "https://127.0.0.1:81/base/").expect("a plain request");
+        assert_eq!(&*prepared.bytes, "grüß".as_bytes());
+        let fields: Vec<String> = prepared
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{name} {}", String::from_utf8_lossy(value)))
+            .collect();
+        let expected = [
+            ":method POST",
+            ":scheme https",
+            ":authority other",
+            ":path /base/a?b=c",
+            "x-one shared",
+            "x-two own",
+            "content-length 6",
+        ];
+        assert_eq!(fields, expected);
+
+        let mut get = scenario(step("GET", "/"));
+        get.http.version = HttpVersion::Http2;
+        get.http.compression = true;
+        let prepared = prepare(&get, "http://127.0.0.1:81").expect("a plain request");
+        assert_eq!(
+            prepared.fields[2],
+            (":authority".to_owned(), b"127.0.0.1:81".to_vec())
+        );
+        assert_eq!(
+            prepared.fields.last().map(|(name, _)| name.as_str()),
+            Some("accept-encoding")
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::io::{Error, ErrorKind};
 use std::net::TcpStream;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
@@ -15,6 +17,7 @@ use super::http1::Job;
 use super::request::Prepared;
 use crate::clock::RunClock;
 use crate::operation::{Failure, NEVER_NS, Operation};
+use crate::worker::Gauges;
 
 /// Reads for one connection before others have their turn.
 const READS_IN_TURN: usize = 16;
@@ -38,6 +41,7 @@ pub(crate) struct Wire {
     pub(crate) timeout_ns: u64,
     pub(crate) connect_timeout_ns: u64,
     pub(crate) max_answer_bytes: u64,
+    pub(crate) gauges: Arc<Gauges>,
 }
 
 /// What came of something that happened to a slot.
@@ -367,6 +371,7 @@ impl Slot {
             return self.fail(wire, failure);
         }
         self.has_retried = true;
+        wire.gauges.retries.fetch_add(1, Ordering::Relaxed);
         self.close();
         let now_ns = wire.clock.now_ns();
         self.connect(wire, now_ns)

@@ -126,11 +126,7 @@ impl Connector {
         let http = &context.scenario.http;
         let target = Arc::clone(&context.target);
         let tls = if target.tls {
-            let host = target.host.trim_start_matches('[').trim_end_matches(']');
-            let name =
-                ServerName::try_from(host.to_owned()).map_err(|_| ClientError::ServerName {
-                    host: host.to_owned(),
-                })?;
+            let name = tls::name(&target.host)?;
             let connector = TlsConnector::from(tls::configuration(http)?);
             Some(Tls { connector, name })
         } else {

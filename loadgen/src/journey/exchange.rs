@@ -8,6 +8,8 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -15,6 +17,7 @@ use hyper::body::Incoming;
 
 use crate::clock::RunClock;
 use crate::operation::{Failure, NEVER_NS, Operation};
+use crate::worker::Gauges;
 
 use super::answer::{self, Take};
 use super::connect::Sender;
@@ -28,6 +31,7 @@ use super::redirect;
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) clock: RunClock,
+    pub(crate) gauges: Arc<Gauges>,
     pub(crate) base: Base,
     pub(crate) pool: Rc<Pool>,
     pub(crate) redirects: u8,
@@ -130,6 +134,7 @@ impl Exchange {
                 Ok(response) => return Ok((response, lease)),
                 Err(unanswered) if unanswered.is_stale && may_retry => {
                     may_retry = false;
+                    self.gauges.retries.fetch_add(1, Ordering::Relaxed);
                     // Given back first: where one connection is allowed, it makes room for the next.
                     drop(lease);
                     lease = self.pool.acquire().await?;

@@ -48,7 +48,7 @@ pub(crate) struct Plan(pub(crate) Vec<PlannedStep>);
 #[derive(Debug)]
 pub(crate) struct PlannedStep {
     /// The request, where nothing in it varies.
-    fixed: Option<Rc<Request>>,
+    pub(crate) fixed: Option<Rc<Request>>,
     /// Whether the body of the answer is looked at.
     pub(crate) keeps_body: bool,
 }
@@ -65,8 +65,12 @@ pub(crate) struct Request {
 impl Base {
     /// What the scenario and the target say.
     pub(crate) fn new(context: &Context) -> Self {
-        let http: &HttpOptions = &context.scenario.http;
-        let target = Arc::clone(&context.target);
+        Self::of(&context.scenario.http, &context.target)
+    }
+
+    /// The same of their own.
+    pub(crate) fn of(http: &HttpOptions, target: &Arc<Target>) -> Self {
+        let target = Arc::clone(target);
         let scheme = if target.tls { "https" } else { "http" };
         Self {
             origin: format!("{scheme}://{}", target.authority),
@@ -163,7 +167,7 @@ impl Plan {
 }
 
 impl PlannedStep {
-    fn new(base: &Base, step: &Step) -> Self {
+    pub(crate) fn new(base: &Base, step: &Step) -> Self {
         let literal = |template: &Template| {
             template
                 .as_literal()

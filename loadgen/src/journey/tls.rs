@@ -21,6 +21,14 @@ pub(crate) const fn alpn(version: HttpVersion) -> &'static [u8] {
     }
 }
 
+/// The name that the target's certificate must be for.
+pub(crate) fn name(host: &str) -> Result<ServerName<'static>, ClientError> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(bare.to_owned()).map_err(|_| ClientError::ServerName {
+        host: bare.to_owned(),
+    })
+}
+
 /// The configuration of all TLS connections of a worker; sessions are resumed as browsers do.
 pub(crate) fn configuration(http: &HttpOptions) -> Result<Arc<ClientConfig>, ClientError> {
     let provider = Arc::new(ring::default_provider());

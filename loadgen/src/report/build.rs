@@ -318,10 +318,7 @@ fn verdict(facts: &RunFacts, results: &[ThresholdResult], operations: u64) -> Ve
 
 /// Takes back what a threshold says where the run as a whole has no verdict.
 fn withhold(threshold: String, result: ThresholdResult, verdict: Verdict) -> ThresholdRow {
-    let has_verdict = matches!(
-        verdict,
-        Verdict::Passed | Verdict::Failed | Verdict::TooLittleData
-    );
+    let has_verdict = verdict.is_judgement();
     let ThresholdResult {
         text,
         value,

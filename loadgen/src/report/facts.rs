@@ -86,6 +86,8 @@ pub struct Generator {
     pub lateness_p99_us: Option<f64>,
     /// Longest lateness.
     pub lateness_max_us: Option<f64>,
+    /// Requests that were sent once more within their operation, because their connection had ended.
+    pub retries: Option<u64>,
     /// CPU time spent, in seconds.
     pub cpu_s: Option<f64>,
 }
@@ -283,6 +285,7 @@ fn generator(finished: &Attributes<'_>) -> Result<Generator, ReportError> {
         lateness_p50_us: finished.number("lateness_p50_us")?,
         lateness_p99_us: finished.number("lateness_p99_us")?,
         lateness_max_us: finished.number("lateness_max_us")?,
+        retries: finished.whole("retries")?,
         cpu_s: finished.number("cpu_s")?,
     })
 }

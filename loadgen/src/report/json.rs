@@ -68,6 +68,7 @@ struct Health<'r> {
     lateness_p50_us: Option<f64>,
     lateness_p99_us: Option<f64>,
     lateness_max_us: Option<f64>,
+    retries: Option<u64>,
     cpu_s: Option<f64>,
 }
 
@@ -213,6 +214,7 @@ fn health(report: &RunReport) -> Health<'_> {
         lateness_p50_us: generator.lateness_p50_us,
         lateness_p99_us: generator.lateness_p99_us,
         lateness_max_us: generator.lateness_max_us,
+        retries: generator.retries,
         cpu_s: generator.cpu_s,
     }
 }

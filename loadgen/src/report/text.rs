@@ -73,6 +73,15 @@ pub(super) fn generator(report: &RunReport) -> String {
     if !lateness.is_empty() {
         sentence += &format!("; sends were late by {}", lateness.join(", "));
     }
+    if let Some(retries) = generator.retries.filter(|&retries| retries > 0) {
+        let plural = if retries == 1 {
+            "request was"
+        } else {
+            "requests were"
+        };
+        let times = count(retries);
+        sentence += &format!("; {times} {plural} sent once more");
+    }
     if let Some(cpu_s) = generator.cpu_s {
         sentence += &format!("; it used {} of CPU time", seconds(cpu_s));
     }

@@ -120,6 +120,7 @@ pub(super) fn finished(outcome: &RunOutcome, now_us: i64) -> Event {
             "lateness_max_us",
             generator.lateness_max_ns.div_ceil(1_000).to_string(),
         ),
+        ("retries", generator.retries.to_string()),
         ("cpu_s", format!("{:.3}", generator.cpu_s())),
         ("recording", outcome.recording().to_owned()),
         ("seconds", format!("{:.3}", outcome.seconds)),

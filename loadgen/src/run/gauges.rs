@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub lateness_max_ns: u64,
     /// Lateness by powers of two of microseconds.
     pub lateness_us: [u64; LATENESS_BUCKETS],
+    /// Requests that were sent once more within their operation.
+    pub retries: u64,
     /// CPU time of each worker thread so far, in nanoseconds, in the order of their numbers.
     pub cpu_ns: Vec<u64>,
     /// CPU time of the threads that record, in nanoseconds.
@@ -63,6 +65,7 @@ impl Snapshot {
             for (mine, theirs) in sum.lateness_us.iter_mut().zip(&one.lateness_us) {
                 *mine += theirs.load(Ordering::Relaxed);
             }
+            sum.retries += one.retries.load(Ordering::Relaxed);
             sum.cpu_ns.push(one.cpu_ns.load(Ordering::Relaxed));
         }
         sum
@@ -79,6 +82,7 @@ impl Snapshot {
         for (mine, theirs) in self.lateness_us.iter_mut().zip(other.lateness_us) {
             *mine += theirs;
         }
+        self.retries += other.retries;
         self.cpu_ns.extend(&other.cpu_ns);
         self.recording_cpu_ns += other.recording_cpu_ns;
         self.offered += other.offered;
@@ -151,6 +155,7 @@ mod tests {
     fn processes_add_up_and_extremes_stay() {
         let one = Snapshot {
             connections: 3,
+            retries: 2,
             cpu_ns: vec![1_000_000_000],
             backlog: 0.5,
             lateness_max_ns: 7,
@@ -159,13 +164,14 @@ mod tests {
         let mut sum = one.clone();
         sum.merge(&Snapshot {
             connections: 4,
+            retries: 3,
             cpu_ns: vec![3_000_000_000, 0],
             backlog: 0.25,
             lateness_max_ns: 9,
             ..Snapshot::default()
         });
         assert_eq!((sum.connections, sum.lateness_max_ns), (7, 9));
-        assert_eq!(sum.backlog, 0.5);
+        assert_eq!((sum.backlog, sum.retries), (0.5, 5));
         assert_eq!(sum.cpu_s(), 4.0);
         let mut later = sum.clone();
         later.cpu_ns[1] += 1_900_000_000;

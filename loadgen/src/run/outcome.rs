@@ -4,6 +4,7 @@ use super::gauges::Snapshot;
 use super::health::Health;
 use super::judging::Judged;
 use crate::recorder::{Measurement, Statistics};
+use crate::report::Verdict;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,41 +27,6 @@ impl Ended {
             Self::Interrupted => "interrupted",
             Self::Aborted => "aborted",
             Self::Incomplete => "incomplete",
-        }
-    }
-}
-
-/// Whether a run passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Every threshold held, or there are none.
-    Passed,
-    /// A threshold is broken.
-    Failed,
-    /// Too few operations to say.
-    TooLittleData,
-    /// The run's own numbers are not to be believed, or not whole: nothing is said.
-    None,
-}
-
-impl Verdict {
-    /// As it stands in events and output.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::TooLittleData => "too little data",
-            Self::None => "none",
-        }
-    }
-
-    /// The exit code: 0 passed, 1 none, 3 failed, 4 too little data.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Passed => 0,
-            Self::None => 1,
-            Self::Failed => 3,
-            Self::TooLittleData => 4,
         }
     }
 }
@@ -131,17 +97,21 @@ impl RunOutcome {
         reasons
     }
 
-    /// Whether it passed. A broken threshold counts in an interrupted run too; an unbroken one does
-    /// not, because the rest of the run might have broken it.
+    /// What is to be made of it, as the report says it. A broken threshold counts in an interrupted run
+    /// too; an unbroken one does not, because the rest of the run might have broken it.
     pub fn verdict(&self) -> Verdict {
         let is_broken = self.thresholds.iter().any(|one| one.passed == Some(false));
         let is_open = self.thresholds.iter().any(|one| one.passed.is_none());
-        if self.lost > 0 || self.ended == Ended::Incomplete || self.health != Health::Ok {
-            Verdict::None
+        if self.lost > 0 {
+            Verdict::RecordingLimited
+        } else if self.health != Health::Ok {
+            Verdict::GeneratorLimited
+        } else if self.ended == Ended::Incomplete {
+            Verdict::Incomplete
         } else if is_broken || self.ended == Ended::Aborted {
             Verdict::Failed
         } else if self.ended == Ended::Interrupted {
-            Verdict::None
+            Verdict::Incomplete
         } else if is_open || self.measured.operations() == 0 {
             Verdict::TooLittleData
         } else {

@@ -38,6 +38,7 @@ pub fn json(outcome: &RunOutcome) -> Value {
             "p99": outcome.generator.lateness_at_most_us(0.99),
             "max": outcome.generator.lateness_max_ns.div_ceil(1_000),
         },
+        "retries": outcome.generator.retries,
         "cpu_s": outcome.generator.cpu_s(),
         "thresholds": outcome
             .thresholds
@@ -62,7 +63,6 @@ pub fn table(outcome: &RunOutcome, scenario: &Scenario) -> String {
         outcome.ended.as_str(),
         outcome.seconds,
         match outcome.verdict() {
-            Verdict::None => "no verdict",
             Verdict::Passed if outcome.thresholds.is_empty() => "no thresholds to hold",
             verdict => verdict.as_str(),
         }
@@ -102,6 +102,12 @@ pub fn table(outcome: &RunOutcome, scenario: &Scenario) -> String {
         say(format_args!(
             "  99 % of arrivals were late by at most {} by the generator's own fault",
             human_ns(late_us as f64 * 1e3)
+        ));
+    }
+    if outcome.generator.retries > 0 {
+        say(format_args!(
+            "  {} requests were sent once more, because their connection had ended",
+            outcome.generator.retries
         ));
     }
     for (failure, count) in measured.failures() {
@@ -227,6 +233,24 @@ mod tests {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
         }
         assert!(!text.contains("cart"), "nothing happened there");
+        assert!(!text.contains("once more"), "nothing was sent twice");
+    }
+
+    #[test]
+    fn what_was_sent_twice_is_told() {
+        let (outcome, scenario) = outcome(|outcome| {
+            outcome.generator.retries = 7;
+            outcome.lost = 1;
+        });
+        assert_eq!(json(&outcome)["retries"], 7);
+        assert_eq!(json(&outcome)["verdict"], "recording-limited");
+        let text = table(&outcome, &scenario);
+        for expected in [
+            "7 requests were sent once more",
+            "10.5 s: recording-limited",
+        ] {
+            assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+        }
     }
 
     #[test]
@@ -248,7 +272,7 @@ mod tests {
         );
         assert_eq!(
             verdict(&|outcome| outcome.ended = Ended::Interrupted),
-            (Verdict::None, 1)
+            (Verdict::Incomplete, 1)
         );
         assert_eq!(
             verdict(&|outcome| {
@@ -258,21 +282,28 @@ mod tests {
             (Verdict::Failed, 3)
         );
         // Whatever makes the numbers doubtful leaves no verdict, not even a bad one.
-        let doubts: [&dyn Fn(&mut RunOutcome); 3] = [
-            &|outcome| outcome.lost = 1,
-            &|outcome| outcome.ended = Ended::Incomplete,
-            &|outcome| {
-                outcome.health = Health::Limited {
-                    reasons: Vec::new(),
-                }
-            },
+        type Change = dyn Fn(&mut RunOutcome);
+        let doubts: [(&Change, Verdict); 3] = [
+            (&|outcome| outcome.lost = 1, Verdict::RecordingLimited),
+            (
+                &|outcome| outcome.ended = Ended::Incomplete,
+                Verdict::Incomplete,
+            ),
+            (
+                &|outcome| {
+                    outcome.health = Health::Limited {
+                        reasons: Vec::new(),
+                    }
+                },
+                Verdict::GeneratorLimited,
+            ),
         ];
-        for doubt in doubts {
+        for (doubt, expected) in doubts {
             let both = |outcome: &mut RunOutcome| {
                 break_it(outcome);
                 doubt(outcome);
             };
-            assert_eq!(verdict(&both), (Verdict::None, 1));
+            assert_eq!(verdict(&both), (expected, 1));
         }
     }
 }

@@ -13,10 +13,11 @@ use super::events::{Events, Until};
 use super::gauges::{Said, arrived};
 use super::users::{Users, pause_ns};
 use super::waiting::{Due, Waiting};
+use super::ways::{Way, ways};
 use super::{Context, WorkerError};
-use crate::client::{Ended, Http1, Job, Prepared};
+use crate::client::{Connections, Ended, Http1, Http2, Job};
 use crate::operation::{Failure, NEVER_NS, Operation};
-use crate::scenario::{Load, Scenario};
+use crate::scenario::{HttpVersion, Load, Scenario};
 use crate::schedule::{Arrivals, Mix, next_change, users_at};
 
 /// Between two looks at deadlines and at a stop.
@@ -35,19 +36,11 @@ const REFUSED_PAUSE_NS: u64 = 10_000_000;
 /// Streams of random choices below this belong to arrivals, those from it on to users.
 const USER_STREAMS: u64 = 1 << 32;
 
-/// How a journey is made.
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    /// By the fast path: index of the prepared request.
-    Fast(u32),
-    Elsewhere,
-}
-
 /// A worker at work.
 pub(crate) struct Engine {
     context: Context,
     events: Events,
-    http: Http1,
+    http: Connections,
     elsewhere: Option<Elsewhere>,
     websockets: Option<JoinHandle<()>>,
     /// In the order of the scenario's journeys.
@@ -79,7 +72,13 @@ impl Engine {
         let needs_elsewhere = ways.iter().any(|way| matches!(way, Way::Elsewhere));
         let is_shared = needs_elsewhere || !scenario.websockets.is_empty();
         let events = Events::new(is_shared).map_err(WorkerError::Start)?;
-        let limit = share.split(scenario.http.connections).max(1) as usize;
+        let connections = share.split(scenario.http.connections).max(1) as usize;
+        let limit = match scenario.http.version {
+            HttpVersion::Http2 if scenario.http.keep_alive => {
+                connections.saturating_mul(scenario.http.streams.max(1) as usize)
+            }
+            HttpVersion::Http1 | HttpVersion::Http2 => connections,
+        };
         let most_users = share.split(most_users(&scenario));
         let is_closed = !scenario
             .stages
@@ -87,7 +86,16 @@ impl Engine {
             .any(|stage| matches!(stage.load, Load::Rate { .. }));
         let owned = is_closed && most_users as usize <= limit;
         Ok(Self {
-            http: Http1::new(&context, events.epoll(), requests, owned),
+            http: match scenario.http.version {
+                HttpVersion::Http1 => {
+                    let table = Http1::new(&context, events.epoll(), requests, owned);
+                    Connections::Http1(Box::new(table))
+                }
+                HttpVersion::Http2 => {
+                    let table = Http2::new(&context, events.epoll(), requests)?;
+                    Connections::Http2(Box::new(table))
+                }
+            },
             elsewhere: match needs_elsewhere {
                 true => Some(Elsewhere::new(&context)?),
                 false => None,
@@ -137,6 +145,7 @@ impl Engine {
             }
             self.users_due(now_ns);
             self.arrivals_due();
+            self.flush();
             let until = self.until(end_ns);
             let waited = self.events.wait(until, self.elsewhere.as_mut()).await;
             waited.map_err(WorkerError::Wait)?;
@@ -188,6 +197,11 @@ impl Engine {
 
     fn under_way(&self) -> usize {
         self.http.busy() + self.elsewhere.as_ref().map_or(0, Elsewhere::busy)
+    }
+
+    /// Whether one more may be begun.
+    fn has_room(&mut self) -> bool {
+        self.under_way() < self.limit && self.http.has_room()
     }
 
     fn until(&mut self, end_ns: Option<u64>) -> Until {
@@ -268,7 +282,7 @@ impl Engine {
     }
 
     fn start(&mut self, due: Due, now_ns: u64) {
-        if self.waiting.is_empty() && self.under_way() < self.limit {
+        if self.waiting.is_empty() && self.has_room() {
             self.launch(due, now_ns);
         } else if !self.waiting.push(due) {
             self.record_unsent(due, Failure::Dropped);
@@ -305,16 +319,12 @@ impl Engine {
         self.events.drain(&mut ready);
         self.http.take_more(&mut self.more);
         for (token, flags) in ready.drain(..) {
-            if let Some(ended) = self.http.ready(token, flags) {
-                self.ended(&ended);
-            }
+            self.turn(token, flags);
         }
         self.ready = ready;
         let mut more = mem::take(&mut self.more);
         for token in more.drain(..) {
-            if let Some(ended) = self.http.ready(token, EventFlags::IN) {
-                self.ended(&ended);
-            }
+            self.turn(token, EventFlags::IN);
         }
         self.more = more;
         while let Some(due) = self.elsewhere.as_mut().and_then(Elsewhere::take) {
@@ -324,6 +334,28 @@ impl Engine {
             }
             self.launch_waiting();
         }
+    }
+
+    /// Gives a connection its turn.
+    fn turn(&mut self, token: u64, flags: EventFlags) {
+        let mut ended = mem::take(&mut self.ended);
+        self.http.ready(token, flags, &mut ended);
+        self.take_ended(ended);
+        self.flush();
+    }
+
+    /// Writes what was begun. What ends by it may begin something new, which is written in its turn.
+    fn flush(&mut self) {
+        let mut ended = mem::take(&mut self.ended);
+        self.http.flush(&mut ended);
+        self.take_ended(ended);
+    }
+
+    fn take_ended(&mut self, mut ended: Vec<Ended>) {
+        for ended in ended.drain(..) {
+            self.ended(&ended);
+        }
+        self.ended = ended;
     }
 
     fn ended(&mut self, ended: &Ended) {
@@ -361,7 +393,7 @@ impl Engine {
     }
 
     fn launch_waiting(&mut self) {
-        while !self.waiting.is_empty() && self.under_way() < self.limit {
+        while !self.waiting.is_empty() && self.has_room() {
             let Some(due) = self.waiting.pop() else {
                 return;
             };
@@ -377,10 +409,7 @@ impl Engine {
         self.tend_ns = now_ns + TEND_NS;
         let mut ended = mem::take(&mut self.ended);
         self.http.sweep(now_ns, &mut ended);
-        for ended in ended.drain(..) {
-            self.ended(&ended);
-        }
-        self.ended = ended;
+        self.take_ended(ended);
         // A connection that failed at once has freed its place without an event.
         self.launch_waiting();
         if now_ns >= self.flush_ns {
@@ -398,7 +427,7 @@ impl Engine {
         let now = Said {
             active,
             connections: self.http.open() as i64,
-            waiting: self.waiting.len() as i64,
+            waiting: (self.waiting.len() + self.http.waiting()) as i64,
         };
         self.said.say(now, &self.context.gauges);
     }
@@ -440,21 +469,6 @@ impl Engine {
             bytes: 0,
         });
     }
-}
-
-/// How each journey is made, and the requests of the fast path.
-fn ways(scenario: &Scenario, context: &Context) -> (Vec<Way>, Vec<Prepared>) {
-    let mut requests = Vec::new();
-    let ways = scenario.journeys.iter().map(|journey| {
-        match Prepared::new(scenario, &context.target, journey) {
-            Some(request) => {
-                requests.push(request);
-                Way::Fast(requests.len() as u32 - 1)
-            }
-            None => Way::Elsewhere,
-        }
-    });
-    (ways.collect(), requests)
 }
 
 fn most_users(scenario: &Scenario) -> u32 {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -140,6 +141,8 @@ fn a_request_on_a_kept_connection_that_ends_is_sent_again_if_that_is_safe() {
             let operation = fixture.operation();
             assert_eq!(operation.failure, failure);
             assert_eq!(connections.get(), accepted);
+            let retries = fixture.context.gauges.retries.load(Ordering::Relaxed);
+            assert_eq!(retries, u64::from(accepted) - 1);
             assert!(operation.intended_ns >= before_ns && operation.sent_ns >= before_ns);
         }
     });
