@@ -12,7 +12,8 @@ use crate::broker::Broker;
 use crate::ledger::{Books, assert_exactly_once, committed};
 use crate::process::{DEADLINE, Running, driftline, example, poll};
 
-const SINK_STEPS: [&str; 7] = [
+// Rollups wait for the end of a minute: their steps are hit when a cycle meets one.
+const SINK_STEPS: [&str; 9] = [
     "files-written",
     "watermarks-written",
     "committed",
@@ -20,6 +21,8 @@ const SINK_STEPS: [&str; 7] = [
     "compacting",
     "compacted",
     "trimming",
+    "rolling-up",
+    "rolled-up",
 ];
 const PRODUCER_STEPS: [&str; 2] = ["appended", "synced"];
 /// Broker kills in the ordinary suite at most.
