@@ -18,6 +18,8 @@ pub(crate) fn human(value: f64, unit: &str) -> String {
         "s" if magnitude > 0.0 && magnitude < 1e-3 => format!("{}µs", significant(value * 1e6)),
         "s" if magnitude > 0.0 && magnitude < 1.0 => format!("{}ms", significant(value * 1e3)),
         "s" => format!("{}s", significant(value)),
+        // What is many times one is no share of anything: a plain number without a unit.
+        "1" if magnitude > 10.0 => thousands(value),
         "1" => format!("{}%", significant(value * 100.0)),
         other if other.starts_with('{') => {
             // An annotation in UCUM counts things: `{operation}/s`.
@@ -63,6 +65,7 @@ mod tests {
         assert_eq!(human(3.0 * 1024.0 * 1024.0, "By/s"), "3MiB/s");
         assert_eq!(human(0.000_25, "s"), "250µs");
         assert_eq!(human(0.5, "1"), "50%");
+        assert_eq!(human(99.99, "1"), "100");
         assert_eq!(human(12_345.0, "{operation}/s"), "12.3k/s");
         assert_eq!(human(0.0, "s"), "0s");
     }

@@ -156,8 +156,8 @@ pub async fn nightly(
         until_us: options.day.until_us,
     };
     let mut notes = Vec::new();
-    let (step_s, series) = read(engine, whole).await?;
-    let changed = changes::find(&series, step_s, options);
+    let (step_s, all) = series(engine, whole).await?;
+    let changed = changes::find(&all, step_s, options);
     if changed.judged == 0 {
         notes.push("no series has enough points on this day and before it to be judged".to_owned());
     }
@@ -180,8 +180,12 @@ pub async fn nightly(
     })
 }
 
-/// The series, in the finest steps that keep them below [`MOST_POINTS`].
-async fn read(engine: &Engine, whole: Window) -> Result<(i64, Vec<PointSeries>), EngineError> {
+/// Every series of a stretch of time, and the length of a step in seconds: the finest that keeps
+/// each below 2,016 points. Rollups stand for samples where they reach far enough.
+pub async fn series(
+    engine: &Engine,
+    whole: Window,
+) -> Result<(i64, Vec<PointSeries>), EngineError> {
     let Some(held) = points::span(engine, whole).await? else {
         return Ok((STEPS_S[0], Vec::new()));
     };
