@@ -164,13 +164,13 @@ mod tests {
     fn gaps_become_missing_values_on_the_grid() {
         let input = SeriesInput {
             name: "a".to_owned(),
-            timestamps: vec![10, 20, 40, 40],
-            values: vec![1.0, 2.0, 3.0, 4.0],
+            timestamps: vec![10, 20, 30, 50, 50],
+            values: vec![1.0, 2.0, 2.5, 3.0, 4.0],
         };
         assert_eq!(typical_step(std::slice::from_ref(&input)), Some(10));
         let grid = on_grid(vec![input], 10);
         let values = &grid.series[0].values;
-        assert_eq!((values[0], values[1], values[3]), (1.0, 2.0, 4.0));
-        assert!(values[2].is_nan());
+        assert_eq!((values[0], values[1], values[4]), (1.0, 2.0, 4.0));
+        assert!(values[3].is_nan());
     }
 }
