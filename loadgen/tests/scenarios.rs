@@ -46,7 +46,15 @@ fn every_bundled_scenario_is_right() {
         );
         seen.insert(stem.to_owned());
     }
-    let wanted = ["api", "chat", "checkout", "spike", "users", "websocket"];
+    let wanted = [
+        "api",
+        "chat",
+        "checkout",
+        "demo",
+        "spike",
+        "users",
+        "websocket",
+    ];
     assert_eq!(seen, wanted.map(str::to_owned).into());
 }
 
