@@ -152,7 +152,9 @@ enum Command {
     },
     /// Two load runs held against each other: what got slower, by how much, how sure; exit code 3
     /// when the second is worse, 4 when that cannot be said
-    #[command(after_help = "Example:\n  driftline compare api-before api-after")]
+    #[command(
+        after_help = "Examples:\n  driftline compare api-before api-after\n  driftline compare before-1,before-2,before-3 after-1,after-2,after-3"
+    )]
     Compare {
         #[command(flatten)]
         common: Common,

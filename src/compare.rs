@@ -1,9 +1,13 @@
-//! `compare`: two load runs held against each other, endpoint by endpoint.
+//! `compare`: load runs held against each other, endpoint by endpoint: one against one, or several
+//! against several.
 
 use clap::{Args, ValueEnum};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use driftline_analyzer::{At, RunCompareOptions, RunComparison, RunShift, Verdict, compare_runs};
+use driftline_analyzer::{
+    At, CompareRunsError, RunCompareOptions, RunComparison, RunShift, Verdict, compare_runs,
+    compare_several,
+};
 use serde_json::json;
 
 use crate::cli::Settings;
@@ -23,12 +27,22 @@ pub(crate) enum CompareFormat {
 /// Which runs, and how strictly.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// The run to compare with
-    #[arg(value_name = "RUN_A")]
-    a: String,
-    /// The run that is judged
-    #[arg(value_name = "RUN_B")]
-    b: String,
+    /// The run to compare with, or several with commas between them
+    #[arg(
+        value_name = "RUN_A",
+        value_delimiter = ',',
+        num_args = 1,
+        required = true
+    )]
+    a: Vec<String>,
+    /// The run that is judged, or as many
+    #[arg(
+        value_name = "RUN_B",
+        value_delimiter = ',',
+        num_args = 1,
+        required = true
+    )]
+    b: Vec<String>,
     /// Changes below this part of run A's level, in percent, do not count
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = parse_percent)]
     min_effect: f64,
@@ -42,7 +56,7 @@ pub(crate) struct CompareArgs {
 
 /// `driftline compare`: exit code 3 when the second run is worse, 4 when that cannot be said.
 pub(crate) fn run(settings: &Settings, args: &CompareArgs) -> anyhow::Result<Outcome> {
-    for name in [&args.a, &args.b] {
+    for name in args.a.iter().chain(&args.b) {
         report::check_name(name)?;
     }
     let options = RunCompareOptions {
@@ -51,12 +65,14 @@ pub(crate) fn run(settings: &Settings, args: &CompareArgs) -> anyhow::Result<Out
     };
     let comparison = query::runtime()?.block_on(async {
         let engine = query::open(settings, At::Latest, &[]).await?;
-        compare_runs(&engine, &args.a, &args.b, &options)
-            .await
-            .map_err(|error| match error {
-                driftline_analyzer::CompareRunsError::Engine(error) => anyhow::Error::from(error),
-                asked => UsageError(asked.to_string()).into(),
-            })
+        let compared = match (&args.a[..], &args.b[..]) {
+            ([a], [b]) => compare_runs(&engine, a, b, &options).await,
+            (a, b) => compare_several(&engine, a, b, &options).await,
+        };
+        compared.map_err(|error| match error {
+            CompareRunsError::Engine(error) => anyhow::Error::from(error),
+            asked => UsageError(asked.to_string()).into(),
+        })
     })?;
     match args.format {
         CompareFormat::Table => report::print(&to_text(&comparison))?,
@@ -152,7 +168,13 @@ fn cells(shift: &RunShift) -> [String; 9] {
             .filter(|detectable| *detectable > 0.0)
             .map(|d| format!("≥ {d:.1} {}", if share { "pt" } else { "%" }))
             .unwrap_or_default(),
-        shift.verdict.to_string(),
+        match shift
+            .more_runs
+            .filter(|_| shift.verdict == Verdict::NoChange)
+        {
+            Some(runs) => format!("{} ({runs} more runs would settle it)", shift.verdict),
+            None => shift.verdict.to_string(),
+        },
     ]
 }
 
@@ -172,8 +194,9 @@ fn to_json(comparison: &RunComparison) -> serde_json::Value {
             "effect_hi_pct": shift.effect_hi_pct,
             "p_value": shift.p_value,
             "detectable_pct": shift.detectable_pct,
-            "slices_a": shift.n_a,
-            "slices_b": shift.n_b,
+            "more_runs": shift.more_runs,
+            "n_a": shift.n_a,
+            "n_b": shift.n_b,
             "verdict": shift.verdict.as_str(),
         })
     };

@@ -54,6 +54,21 @@ impl Columns {
         Ok(self.column(name, &DataType::Boolean)?.as_boolean().clone())
     }
 
+    /// The finite numbers of each row's list.
+    pub(crate) fn lists(&self, name: &str) -> Result<Vec<Vec<f64>>, EngineError> {
+        let wanted = DataType::new_list(DataType::Float64, true);
+        let lists = self.column(name, &wanted)?;
+        let lists = lists.as_list::<i32>();
+        let row = |values: Option<ArrayRef>| {
+            let Some(values) = values else {
+                return Vec::new();
+            };
+            let values = values.as_primitive::<Float64Type>();
+            driftline_stats::finite(values.iter().flatten())
+        };
+        Ok(lists.iter().map(row).collect())
+    }
+
     fn column(&self, name: &str, wanted: &DataType) -> Result<ArrayRef, EngineError> {
         let missing = || EngineError::Column {
             rule: self.rule.clone(),

@@ -3,6 +3,7 @@
 //! The judgement stands in `queries/regressions/window_shift.sql`; here its rows get types.
 
 mod runs;
+mod several;
 
 use crate::columns::{Columns, optional};
 use crate::engine::{Engine, EngineError};
@@ -10,6 +11,7 @@ use crate::rule::{built_in_named, timestamp};
 use datafusion::scalar::ScalarValue;
 
 pub use runs::{CompareRunsError, RunCompareOptions, RunComparison, RunShift, compare_runs};
+pub use several::compare_several;
 
 /// The query file.
 const RULE: &str = "window_shift";

@@ -23,7 +23,7 @@ pub use analyze::{AnalysisRow, Usual, analyze};
 pub use baseline::{Baseline, BaselineError, SeriesBaseline};
 pub use compare::{
     CompareOptions, CompareRunsError, RunCompareOptions, RunComparison, RunShift, SeriesShift,
-    Verdict, Window, compare, compare_runs,
+    Verdict, Window, compare, compare_runs, compare_several,
 };
 pub use driftline_sink::table::At;
 pub use engine::{Engine, EngineConfig, EngineError, QueryOptions, Rows};

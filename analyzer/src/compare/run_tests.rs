@@ -5,7 +5,9 @@ use driftline_schemas::{Body, Component, Event, EventName, Request, RequestBatch
 use driftline_sink::table::TableName;
 use driftline_stats::noise::Noise;
 
-use super::{CompareRunsError, RunCompareOptions, RunComparison, Verdict, compare_runs};
+use super::{
+    CompareRunsError, RunCompareOptions, RunComparison, Verdict, compare_runs, compare_several,
+};
 use crate::engine::Engine;
 use crate::testing::{S, T0, block, engine, lake};
 
@@ -214,4 +216,62 @@ async fn a_run_that_is_not_there_is_named() {
     assert!(matches!(missing, Err(CompareRunsError::Missing { run }) if run == "b"));
     let same = compare_runs(&engine, "a", "a", &options).await;
     assert!(matches!(same, Err(CompareRunsError::Same { .. })));
+}
+
+/// Three runs of each side, in turns.
+async fn several(slower: f64) -> RunComparison {
+    let names = ["a0", "b0", "a1", "b1", "a2", "b2"];
+    let plans: Vec<Plan> = names
+        .iter()
+        .zip(10..)
+        .map(|(name, seed)| Plan {
+            slower: if name.starts_with('b') { slower } else { 1.0 },
+            ..Plan::new(name, seed)
+        })
+        .collect();
+    let (_dir, engine) = engine_of(&plans).await;
+    let side = |letter: &str| (0..3).map(|n| format!("{letter}{n}")).collect::<Vec<_>>();
+    compare_several(
+        &engine,
+        &side("a"),
+        &side("b"),
+        &RunCompareOptions::default(),
+    )
+    .await
+    .expect("a comparison")
+}
+
+#[tokio::test]
+async fn several_runs_of_each_side_find_a_smaller_change() {
+    let comparison = several(1.1).await;
+    assert_eq!(
+        comparison.verdict(),
+        Verdict::Regression,
+        "{:?}",
+        moved(&comparison)
+    );
+    let found = moved(&comparison);
+    assert!(
+        found.contains(&"item p50 regression".to_owned()),
+        "{found:?}"
+    );
+    assert!(
+        found.iter().all(|found| !found.starts_with("home")),
+        "{found:?}"
+    );
+    let same = several(1.0).await;
+    assert_eq!(same.verdict(), Verdict::NoChange, "{:?}", moved(&same));
+    assert_eq!(same.run_a, "a0,a1,a2");
+}
+
+#[tokio::test]
+async fn a_run_stands_on_one_side_only_and_one_is_too_few() {
+    let (_dir, engine) =
+        engine_of(&[Plan::new("a", 1), Plan::new("b", 2), Plan::new("c", 3)]).await;
+    let named = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let options = RunCompareOptions::default();
+    let twice = compare_several(&engine, &named(&["a", "b"]), &named(&["b", "c"]), &options).await;
+    assert!(matches!(twice, Err(CompareRunsError::Same { run }) if run == "b"));
+    let few = compare_several(&engine, &named(&["a"]), &named(&["b", "c"]), &options).await;
+    assert!(matches!(few, Err(CompareRunsError::TooFew { .. })));
 }

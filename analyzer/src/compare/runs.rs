@@ -30,10 +30,18 @@ pub enum CompareRunsError {
         run: String,
     },
     /// A run against itself.
-    #[error("run {run:?} cannot be compared with itself; name two runs")]
+    #[error("run {run:?} cannot be compared with itself; name each run once")]
     Same {
         /// Its name.
         run: String,
+    },
+    /// Too few runs on a side.
+    #[error(
+        "one run against one, or at least {least} on each side; name more runs, with commas between them"
+    )]
+    TooFew {
+        /// How many there must be.
+        least: usize,
     },
 }
 
@@ -91,9 +99,11 @@ pub struct RunShift {
     /// The least effect that would have been seen with a probability of 80 %, in percent: for
     /// `error_rate` in points.
     pub detectable_pct: Option<f64>,
-    /// Slices of the first run.
+    /// How many more runs per side would probably settle it, where that can be said.
+    pub more_runs: Option<usize>,
+    /// Slices of the first run, or runs of the first side.
     pub n_a: i64,
-    /// Slices of the second run.
+    /// Slices of the second run, or runs of the second side.
     pub n_b: i64,
     /// What follows.
     pub verdict: Verdict,
@@ -149,8 +159,10 @@ pub async fn compare_runs(
 }
 
 /// What `runs` says of a run.
-struct Known {
+pub(super) struct Known {
     run: String,
+    /// When it began, in µs since 1970.
+    pub(super) started_us: i64,
     host: String,
     scenario: String,
     ended: String,
@@ -160,8 +172,8 @@ struct Known {
     rate: Option<f64>,
 }
 
-async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRunsError> {
-    let sql = "SELECT host, scenario_hash, ended, generator, recording, reasons, \
+pub(super) async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRunsError> {
+    let sql = "SELECT CAST(started AS BIGINT) AS started_us, host, scenario_hash, ended, generator, recording, reasons, \
                CAST(operations AS DOUBLE) / nullif(date_part('epoch', finished - started), 0) AS rate \
                FROM runs WHERE run = $run";
     let options = crate::engine::QueryOptions {
@@ -178,6 +190,7 @@ async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRunsError> {
     let word = |name| Ok::<_, EngineError>(columns.texts(name)?.value(0).to_owned());
     Ok(Known {
         run: run.to_owned(),
+        started_us: columns.integers("started_us")?.value(0),
         host: word("host")?,
         scenario: word("scenario_hash")?,
         ended: word("ended")?,
@@ -189,7 +202,7 @@ async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRunsError> {
 }
 
 /// What stands in the way of a fair comparison, and whether the numbers can be believed at all.
-fn notes(a: &Known, b: &Known) -> (Vec<String>, bool) {
+pub(super) fn notes(a: &Known, b: &Known) -> (Vec<String>, bool) {
     let mut notes = Vec::new();
     let mut trusted = true;
     for run in [a, b] {
@@ -267,6 +280,7 @@ fn read(columns: &Columns) -> Result<Vec<RunShift>, EngineError> {
             effect_lo_pct: optional(&effect_lo, row),
             effect_hi_pct: optional(&effect_hi, row),
             detectable_pct: optional(&detectable, row),
+            more_runs: None,
             n_a: n_a.value(row),
             n_b: n_b.value(row),
             verdict: Verdict::parse(verdicts.value(row), RULE)?,
