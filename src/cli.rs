@@ -22,8 +22,10 @@ use crate::report::{self, ReportArgs};
 use crate::schedule::{self, ScheduleArgs};
 use crate::{analysis, demo, query, roles, up};
 
-/// What long-running roles tell: our own notices, and only warnings of libraries.
-const TOLD_BY_ROLES: &str = "warn,driftline=info,driftline_collector=info,driftline_eventlog=info,driftline_sink=info,driftline_analyzer=info";
+/// What long-running roles tell: our own notices, and only warnings of libraries; but not that sink
+/// and maintenance commit to one table, which the Delta library warns of each time.
+const TOLD_BY_ROLES: &str = "warn,driftline=info,driftline_collector=info,driftline_eventlog=info,\
+     driftline_sink=info,driftline_analyzer=info,deltalake_core::kernel::transaction=error";
 
 /// Driftline: this host's metrics every second, through an event log, into SQL.
 #[derive(Debug, Parser)]
