@@ -72,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         })
         .collect();
 
+    let mut shipped = 0;
     while blocks.is_none_or(|blocks| writer.next_seq() < blocks) {
         for _ in 0..1 + random.next() % 8 {
             let seq = writer.next_seq();
@@ -104,6 +105,11 @@ fn main() -> anyhow::Result<()> {
         writer.sync()?;
         books.write_all(format!("synced {stream} {}\n", writer.next_seq()).as_bytes())?;
         steps.reached(Step::Synced);
+        let acknowledged = shipper.as_ref().map_or(0, |s| s.status().shipped_records);
+        if acknowledged > shipped {
+            shipped = acknowledged;
+            steps.reached(Step::Shipped);
+        }
     }
     writer.close()?;
     if let Some(shipper) = shipper {

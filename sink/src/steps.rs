@@ -13,6 +13,8 @@ pub enum Step {
     Appended,
     /// A producer has synced its spool.
     Synced,
+    /// A broker has acknowledged blocks of a producer since it looked last.
+    Shipped,
     /// Data files are durable; nothing names them.
     FilesWritten,
     /// Watermarks are durable; nothing names them.
@@ -35,9 +37,10 @@ pub enum Step {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Appended,
         Self::Synced,
+        Self::Shipped,
         Self::FilesWritten,
         Self::WatermarksWritten,
         Self::Committed,
@@ -54,6 +57,7 @@ impl Step {
         match self {
             Self::Appended => "appended",
             Self::Synced => "synced",
+            Self::Shipped => "shipped",
             Self::FilesWritten => "files-written",
             Self::WatermarksWritten => "watermarks-written",
             Self::Committed => "committed",

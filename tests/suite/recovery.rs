@@ -24,7 +24,8 @@ const SINK_STEPS: [&str; 9] = [
     "rolling-up",
     "rolled-up",
 ];
-const PRODUCER_STEPS: [&str; 2] = ["appended", "synced"];
+/// The last one is met with a broker only.
+const PRODUCER_STEPS: [&str; 3] = ["appended", "synced", "shipped"];
 /// Broker kills in the ordinary suite at most.
 const BROKER_KILLS: u64 = 3;
 
@@ -97,7 +98,8 @@ impl Rig<'_> {
             command.env("DRIFTLINE_KAFKA_BROKERS", brokers);
         }
         if dies {
-            let step = PRODUCER_STEPS[self.random.below(2) as usize];
+            let known = if self.brokers.is_some() { 3 } else { 2 };
+            let step = PRODUCER_STEPS[self.random.below(known) as usize];
             command.env(
                 "DRIFTLINE_ABORT_AT",
                 format!("{step}:{}", 1 + self.random.below(40)),
