@@ -224,7 +224,8 @@ fn list(settings: &Settings, command: &FindingsCommand) -> anyhow::Result<Outcom
         "state IN ('open', 'acknowledged')"
     };
     let sql = format!(
-        "SELECT id, state, day, severity, title, onset, effect_pct, ci_lo_pct, ci_hi_pct \
+        "SELECT id, state, day, severity, title, onset, round(effect_pct, 2) AS effect_pct, \
+         round(ci_lo_pct, 2) AS ci_lo_pct, round(ci_hi_pct, 2) AS ci_hi_pct \
          FROM findings WHERE {states} ORDER BY day DESC, severity DESC, onset, id"
     );
     let rows = query::runtime()?.block_on(async {
