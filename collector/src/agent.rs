@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::notices;
 use crate::recorder::Recorder;
+use crate::service::{self, Services, Yield};
 use crate::stop::Stop;
 use crate::tick::{Action, Judgement, Schedule, Tick, micros};
 
@@ -44,6 +45,7 @@ pub(crate) trait Consumer {
 /// The components and what is known of them.
 pub(crate) struct Agent {
     slots: Vec<Slot>,
+    services: Option<Services>,
     recorder: Recorder,
     health: Health,
     own: Own,
@@ -58,6 +60,7 @@ pub(crate) struct Counts {
     pub(crate) ticks: u64,
     pub(crate) missed: u64,
     pub(crate) samples: u64,
+    pub(crate) samples_of_services: u64,
 }
 
 /// A component and when it is due.
@@ -72,7 +75,9 @@ struct Slot {
 impl Agent {
     /// Everything that the configuration asks for.
     pub(crate) fn new(config: &Config) -> Self {
-        Self::with(component::components(config), config)
+        let mut agent = Self::with(component::components(config), config);
+        agent.services = Services::start(service::services(config));
+        agent
     }
 
     fn with(components: Vec<Box<dyn Component>>, config: &Config) -> Self {
@@ -88,6 +93,7 @@ impl Agent {
         };
         Self {
             slots: components.into_iter().map(slot).collect(),
+            services: None,
             recorder: Recorder::new(),
             health: Health::default(),
             own: Own::new(&config.host.proc),
@@ -123,6 +129,9 @@ impl Agent {
                 }
             }
         }
+        // What the last passes brought; what is under way is given up.
+        self.take_from_services(consumer);
+        self.services = None;
         self.counts
     }
 
@@ -187,7 +196,34 @@ impl Agent {
         self.counts.ticks += 1;
         self.counts.samples = self.recorder.recorded();
         let goes_on = events.is_empty() || consumer.take(Output::Events(events));
-        goes_on && consumer.take(Output::Samples(tick.ts_us, batch))
+        goes_on
+            && consumer.take(Output::Samples(tick.ts_us, batch))
+            && self.take_from_services(consumer)
+    }
+
+    /// Hands over what the services have yielded since the last tick.
+    fn take_from_services(&mut self, consumer: &mut dyn Consumer) -> bool {
+        let yields = self.services.as_mut().map(Services::take);
+        for Yield {
+            ts_us,
+            batches,
+            events,
+        } in yields.into_iter().flatten()
+        {
+            if !events.is_empty() && !consumer.take(Output::Events(events)) {
+                return false;
+            }
+            for batch in batches
+                .into_iter()
+                .filter(|batch| !batch.samples.is_empty())
+            {
+                self.counts.samples_of_services += batch.samples.len() as u64;
+                if !consumer.take(Output::Samples(ts_us, batch)) {
+                    return false;
+                }
+            }
+        }
+        true
     }
 }
 

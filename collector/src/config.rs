@@ -13,6 +13,14 @@ use driftline_eventlog::spool::SpoolConfig;
 use driftline_schemas::{IdError, ProducerId};
 use serde::{Deserialize, Serialize};
 
+pub use crate::service::access_log::AccessLogConfig;
+pub use crate::service::http::HttpProbeConfig;
+pub use crate::service::otlp::OtlpConfig;
+pub use crate::service::postgres::PostgresConfig;
+pub use crate::service::redis::RedisConfig;
+pub use crate::service::remote_write::RemoteWriteConfig;
+pub use crate::service::scrape::ScrapeConfig;
+pub use crate::service::websocket::WebsocketProbeConfig;
 pub use filter::NameFilter;
 pub(crate) use filter::matches_any;
 
@@ -51,6 +59,24 @@ pub struct Config {
     pub process: ProcessConfig,
     /// Its control groups.
     pub cgroup: CgroupConfig,
+    /// Which services are looked for on this machine.
+    pub discover: DiscoverConfig,
+    /// PostgreSQL servers.
+    pub postgres: Vec<PostgresConfig>,
+    /// Redis servers.
+    pub redis: Vec<RedisConfig>,
+    /// HTTP APIs that are probed.
+    pub http: Vec<HttpProbeConfig>,
+    /// Access logs of HTTP servers.
+    pub access_log: Vec<AccessLogConfig>,
+    /// WebSocket services that are probed.
+    pub websocket: Vec<WebsocketProbeConfig>,
+    /// Exporters in the Prometheus and OpenMetrics text formats.
+    pub prometheus: Vec<ScrapeConfig>,
+    /// The receiver of OTLP.
+    pub otlp: OtlpConfig,
+    /// The receiver of the Prometheus remote-write protocol.
+    pub remote_write: RemoteWriteConfig,
     /// The local log: the section `[spool]`, which other roles share.
     #[serde(skip)]
     pub spool: SpoolConfig,
@@ -128,6 +154,26 @@ pub struct CgroupConfig {
     pub max: usize,
 }
 
+/// Which services are looked for on this machine, at their usual addresses, where the configuration
+/// names none of their kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiscoverConfig {
+    /// PostgreSQL servers.
+    pub postgres: bool,
+    /// Redis servers.
+    pub redis: bool,
+}
+
+impl Default for DiscoverConfig {
+    fn default() -> Self {
+        Self {
+            postgres: true,
+            redis: true,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -139,6 +185,15 @@ impl Default for Config {
             host: HostConfig::default(),
             process: ProcessConfig::default(),
             cgroup: CgroupConfig::default(),
+            discover: DiscoverConfig::default(),
+            postgres: Vec::new(),
+            redis: Vec::new(),
+            http: Vec::new(),
+            access_log: Vec::new(),
+            websocket: Vec::new(),
+            prometheus: Vec::new(),
+            otlp: OtlpConfig::default(),
+            remote_write: RemoteWriteConfig::default(),
             spool: SpoolConfig::default(),
             #[cfg(feature = "kafka")]
             kafka: None,

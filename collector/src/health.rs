@@ -14,7 +14,7 @@ const RECOVERED_AFTER_US: i64 = 60_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     /// For each failed part, since when it has been good again, if it has.
-    failed: HashMap<&'static str, Option<i64>>,
+    failed: HashMap<String, Option<i64>>,
 }
 
 impl Health {
@@ -22,7 +22,7 @@ impl Health {
     pub(crate) fn observe(
         &mut self,
         component: Component,
-        subject: &'static str,
+        subject: &str,
         outcome: Result<(), String>,
         ts_us: i64,
     ) -> Option<Event> {
@@ -41,7 +41,7 @@ impl Health {
                 None
             }
             (Err(message), None) => {
-                self.failed.insert(subject, None);
+                self.failed.insert(subject.to_owned(), None);
                 Some(event(EventName::ComponentFailed, message))
             }
             (Ok(()), Some(good_since_us)) => {

@@ -16,6 +16,7 @@ mod notices;
 mod procfile;
 mod recorder;
 mod run;
+pub mod service;
 mod ship;
 mod snapshot;
 mod stop;

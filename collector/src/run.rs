@@ -169,7 +169,7 @@ pub fn run_ticks(
         clock::now().wall_us,
         counts.ticks,
         counts.missed,
-        counts.samples,
+        counts.samples + counts.samples_of_services,
     )]);
     inbox.close();
     writing
@@ -180,7 +180,7 @@ pub fn run_ticks(
     Ok(Summary {
         ticks: counts.ticks,
         missed: counts.missed,
-        samples: counts.samples,
+        samples: counts.samples + counts.samples_of_services,
         blocks_dropped,
     })
 }

@@ -219,7 +219,8 @@ impl Writer {
             }
             error
         })?;
-        self.unsynced_us = Some(ts_us);
+        // Services yield what is a little older than the tick.
+        self.unsynced_us = self.unsynced_us.max(Some(ts_us));
         Ok(())
     }
 

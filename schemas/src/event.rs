@@ -79,13 +79,53 @@ pub enum EventName {
     FindingReopened,
     /// A day was analysed.
     DayAnalysed,
+    /// A collector met a statement of a database that it had not met before; holds its text without literals.
+    StatementSeen,
+    /// A scheduled job began.
+    JobStarted,
+    /// A scheduled job ended, with its outcome.
+    JobFinished,
+    /// An optimization is recommended, with its evidence, estimate and risk.
+    RecommendationRaised,
+    /// A recommendation still holds, perhaps with other figures.
+    RecommendationRefreshed,
+    /// A recommendation holds no longer.
+    RecommendationExpired,
+    /// A person does not want a recommendation.
+    RecommendationDismissed,
+    /// An action was planned and could be applied.
+    DryRunPassed,
+    /// A person or the configuration allowed an action.
+    ActionApproved,
+    /// What an action will be judged by was measured and kept, with its exact inverse.
+    BaselineFrozen,
+    /// An action is about to change a system.
+    ApplyStarted,
+    /// An action has changed a system.
+    ApplySucceeded,
+    /// An action could not change a system.
+    ApplyFailed,
+    /// A window after an action was measured.
+    WindowObserved,
+    /// An action did harm that ends it at once.
+    GuardBreached,
+    /// Whether an action is kept or reverted.
+    VerdictReached,
+    /// An action is about to be undone.
+    RevertStarted,
+    /// An action is undone.
+    RevertSucceeded,
+    /// An action could not be undone.
+    RevertFailed,
+    /// Somebody else has changed what an action had changed.
+    ExternalChangeDetected,
     /// A name of a newer version.
     Other(String),
 }
 
 impl EventName {
     /// Every known name.
-    pub const KNOWN: [Self; 26] = [
+    pub const KNOWN: [Self; 46] = [
         Self::CollectorStarted,
         Self::CollectorStopped,
         Self::Gap,
@@ -112,6 +152,26 @@ impl EventName {
         Self::FindingResolved,
         Self::FindingReopened,
         Self::DayAnalysed,
+        Self::StatementSeen,
+        Self::JobStarted,
+        Self::JobFinished,
+        Self::RecommendationRaised,
+        Self::RecommendationRefreshed,
+        Self::RecommendationExpired,
+        Self::RecommendationDismissed,
+        Self::DryRunPassed,
+        Self::ActionApproved,
+        Self::BaselineFrozen,
+        Self::ApplyStarted,
+        Self::ApplySucceeded,
+        Self::ApplyFailed,
+        Self::WindowObserved,
+        Self::GuardBreached,
+        Self::VerdictReached,
+        Self::RevertStarted,
+        Self::RevertSucceeded,
+        Self::RevertFailed,
+        Self::ExternalChangeDetected,
     ];
 
     /// The name in tables and on the wire.
@@ -143,6 +203,26 @@ impl EventName {
             Self::FindingResolved => "FindingResolved",
             Self::FindingReopened => "FindingReopened",
             Self::DayAnalysed => "DayAnalysed",
+            Self::StatementSeen => "StatementSeen",
+            Self::JobStarted => "JobStarted",
+            Self::JobFinished => "JobFinished",
+            Self::RecommendationRaised => "RecommendationRaised",
+            Self::RecommendationRefreshed => "RecommendationRefreshed",
+            Self::RecommendationExpired => "RecommendationExpired",
+            Self::RecommendationDismissed => "RecommendationDismissed",
+            Self::DryRunPassed => "DryRunPassed",
+            Self::ActionApproved => "ActionApproved",
+            Self::BaselineFrozen => "BaselineFrozen",
+            Self::ApplyStarted => "ApplyStarted",
+            Self::ApplySucceeded => "ApplySucceeded",
+            Self::ApplyFailed => "ApplyFailed",
+            Self::WindowObserved => "WindowObserved",
+            Self::GuardBreached => "GuardBreached",
+            Self::VerdictReached => "VerdictReached",
+            Self::RevertStarted => "RevertStarted",
+            Self::RevertSucceeded => "RevertSucceeded",
+            Self::RevertFailed => "RevertFailed",
+            Self::ExternalChangeDetected => "ExternalChangeDetected",
             Self::Other(name) => name,
         }
     }
