@@ -12,6 +12,7 @@ pub mod engine;
 pub mod findings;
 mod functions;
 pub mod lake;
+pub mod live;
 pub mod nightly;
 pub mod notify;
 pub mod rule;

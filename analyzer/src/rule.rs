@@ -257,7 +257,7 @@ impl FromStr for ParameterKind {
 
 /// The files that the binary carries.
 #[rustfmt::skip]
-const BUILT_IN: [(&str, &str); 22] = [
+const BUILT_IN: [(&str, &str); 24] = [
     ("views/counter_rates.sql", include_str!("../../queries/views/counter_rates.sql")),
     ("views/cpu_utilisation.sql", include_str!("../../queries/views/cpu_utilisation.sql")),
     ("views/derived_series.sql", include_str!("../../queries/views/derived_series.sql")),
@@ -278,6 +278,8 @@ const BUILT_IN: [(&str, &str); 22] = [
     ("views/top_processes.sql", include_str!("../../queries/views/top_processes.sql")),
     ("baselines/host_window.sql", include_str!("../../queries/baselines/host_window.sql")),
     ("baselines/series_points.sql", include_str!("../../queries/baselines/series_points.sql")),
+    ("regressions/live_context.sql", include_str!("../../queries/regressions/live_context.sql")),
+    ("regressions/live_points.sql", include_str!("../../queries/regressions/live_points.sql")),
     ("regressions/run_shift.sql", include_str!("../../queries/regressions/run_shift.sql")),
     ("regressions/window_shift.sql", include_str!("../../queries/regressions/window_shift.sql")),
 ];
