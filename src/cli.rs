@@ -64,7 +64,7 @@ enum Command {
         #[command(flatten)]
         options: demo::DemoArgs,
     },
-    /// Everything in one process: collector, sink, table maintenance
+    /// Everything in one process: collector, sink, table maintenance, live detection
     #[command(after_help = "Example:\n  driftline up --data /var/lib/driftline")]
     Up {
         #[command(flatten)]
@@ -261,6 +261,7 @@ enum ConfigAction {
 }
 
 /// A command's configuration after file, environment and flags.
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
     /// Where it was read from, if it was.
@@ -303,10 +304,7 @@ impl Cli {
         start_logging(if long_running { TOLD_BY_ROLES } else { "warn" });
         match self.command {
             Command::Demo { common, options } => demo::run(&common.settings()?, &options),
-            Command::Up { common } => {
-                let settings = common.settings()?;
-                up::run(&settings.config, &settings.data)
-            }
+            Command::Up { common } => up::run(&common.settings()?),
             Command::Collect { common } => roles::collect(&common.settings()?),
             Command::Sink { common, once } => roles::sink(&common.settings()?, once),
             Command::Query { common, query } => query::run(&common.settings()?, query),

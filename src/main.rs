@@ -10,6 +10,7 @@ mod exit;
 mod facts;
 mod human;
 mod import;
+mod live;
 mod load;
 mod mark;
 mod nightly;

@@ -12,6 +12,8 @@ use crate::nightly::{Cause, Evidence, Finding, Severity, cause, id};
 
 /// Series that are watched at most; more are left to the nightly analysis.
 const MAX_SERIES: usize = 100_000;
+/// Onsets that began so long before a restart are told after it, if nobody has told them.
+const MISSED_S: i64 = 600;
 /// A series that has not been seen for so long is forgotten.
 const FORGET_AFTER_S: i64 = 2 * 3_600;
 
@@ -49,7 +51,9 @@ pub struct Watch {
     series: BTreeMap<String, Watched>,
     open: Vec<Open>,
     judged_until_s: i64,
-    /// Series that no room was left for.
+    /// Onsets that nobody was there to tell.
+    missed: Vec<Began>,
+    /// Whether there are series that no room was left for.
     refused: bool,
 }
 
@@ -111,6 +115,7 @@ impl Watch {
             series: BTreeMap::new(),
             open,
             judged_until_s: 0,
+            missed: Vec::new(),
             refused: false,
         }
     }
@@ -140,14 +145,24 @@ impl Watch {
         self.series.values().filter(warm).count()
     }
 
-    /// Takes the points of a past that is known already.
+    /// Takes the points of a past that is known already, but for an onset that began of late, lasts,
+    /// and is in no finding.
     pub(super) fn warm_up(&mut self, points: &[LivePoint], until_s: i64) {
-        self.take(points, until_s);
+        let mut began = self.take(points, until_s);
+        began.retain(|began| {
+            let name = began.point.name();
+            let lasts = self.series.get(&name).is_some_and(|w| w.detector.is_away());
+            let mut told = self.open.iter().flat_map(|open| &open.finding.evidence);
+            lasts
+                && until_s - began.onset.at_s <= MISSED_S
+                && !told.any(|evidence| evidence.name == name)
+        });
+        self.missed = began;
     }
 
     /// Takes new points and says which series have left their level for the worse.
     pub(super) fn take(&mut self, points: &[LivePoint], until_s: i64) -> Vec<Began> {
-        let mut began = Vec::new();
+        let mut began = std::mem::take(&mut self.missed);
         for point in points {
             let name = point.name();
             if !self.series.contains_key(&name) && self.series.len() >= MAX_SERIES {

@@ -122,6 +122,16 @@ fn a_restart_repeats_nothing_and_still_sees_the_end() {
 }
 
 #[test]
+fn what_began_while_nobody_looked_is_told_late() {
+    let all = [series("a", "latency", true, 400..450)];
+    let mut watch = Watch::new(LiveOptions::default(), Vec::new());
+    watch.warm_up(&all[0][..430], START_S + 4_300);
+    let look = run(&mut watch, &all, 430..600);
+    let expected = [EventName::FindingOpened, EventName::FindingResolved];
+    assert_eq!(names(&look), expected);
+}
+
+#[test]
 fn a_level_that_stays_is_accepted() {
     let mut all = [series("a", "latency", true, 200..600)];
     for point in &mut all[0][560..] {
