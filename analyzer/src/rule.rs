@@ -314,7 +314,7 @@ fn words(words: &[&str]) -> String {
 }
 
 /// Orders rules so that each comes after those that it reads; otherwise as they came.
-fn in_order(rules: Vec<Rule>) -> Result<Vec<Rule>, RuleError> {
+pub(crate) fn in_order(rules: Vec<Rule>) -> Result<Vec<Rule>, RuleError> {
     let mut waiting: BTreeMap<String, Rule> = rules
         .into_iter()
         .map(|rule| (rule.id.clone(), rule))

@@ -59,7 +59,10 @@ impl ScalarUDFImpl for Human {
         };
         let values = values.to_array(args.number_rows)?;
         let units = units.to_array(args.number_rows)?;
-        let (values, units) = (values.as_primitive::<Float64Type>(), units.as_string::<i32>());
+        let (values, units) = (
+            values.as_primitive::<Float64Type>(),
+            units.as_string::<i32>(),
+        );
         let text = |row: usize| {
             (values.is_valid(row) && units.is_valid(row))
                 .then(|| human(values.value(row), units.value(row)))
