@@ -218,6 +218,12 @@ impl Lake {
         self.tables.iter().find(|table| table.name == name)?.version
     }
 
+    /// Whether a table holds anything.
+    pub(crate) fn has_rows(&self, name: TableName) -> bool {
+        let found = self.tables.iter().find(|table| table.name == name);
+        found.is_some_and(|table| !table.files.is_empty() || !table.tail.is_empty())
+    }
+
     /// Whether there is nothing to ask: neither tables nor fresh rows.
     pub fn is_empty(&self) -> bool {
         self.tables

@@ -59,6 +59,16 @@ pub enum RuleError {
         /// The parameters that there are.
         takes: String,
     },
+    /// A column of a recommendation's result that is not what the format says.
+    #[error("column {column} of recommendation {rule}: {reason}; see queries/README.md for the format")]
+    Column {
+        /// The rule.
+        rule: String,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No query has this id.
     #[error("no query is named {id}; there are {known}")]
     UnknownRule {

@@ -148,7 +148,9 @@ impl FromStr for Input {
             )
         };
         let (component, metric) = name.split_once('/').ok_or_else(form)?;
-        if metric.is_empty() {
+        // The names stand as texts in SQL of our own.
+        let in_names = |c: char| c.is_ascii_alphanumeric() || "._:/-".contains(c);
+        if metric.is_empty() || !metric.chars().all(in_names) {
             return Err(form());
         }
         Ok(Self::Metric {
