@@ -56,6 +56,8 @@ pub struct Recommendation {
     pub component: Component,
     /// Where.
     pub host: String,
+    /// The server that it is about, as it is named in the configuration.
+    pub target: String,
     /// The object.
     pub subject: String,
     /// One sentence for a person.
@@ -66,6 +68,10 @@ pub struct Recommendation {
     pub saved_s_per_h: Option<f64>,
     /// By which method.
     pub saved_method: Option<String>,
+    /// What will be measured to verify it: a fraction of work or of the signal, or a gain of hits.
+    pub predicted: Option<f64>,
+    /// The statements that it is about.
+    pub statements: Vec<i64>,
     /// What the rule itself claims, from 0 to 1.
     pub prior: f64,
     /// The same, set right by outcomes.
@@ -259,7 +265,7 @@ fn sort(recommendations: &mut [Recommendation]) {
         b.priority
             .total_cmp(&a.priority)
             .then_with(|| surest(b).total_cmp(&surest(a)))
-            .then_with(|| (&a.rule, &a.host, &a.subject).cmp(&(&b.rule, &b.host, &b.subject)))
+            .then_with(|| (&a.rule, &a.host, &a.target, &a.subject).cmp(&(&b.rule, &b.host, &b.target, &b.subject)))
     });
 }
 

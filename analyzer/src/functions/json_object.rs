@@ -5,7 +5,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
@@ -46,7 +46,7 @@ impl ScalarUDFImpl for JsonObject {
             .map(|(place, given)| match plain(given) {
                 Some(DataType::Utf8) => Ok(DataType::Utf8),
                 Some(value) if place % 2 == 1 => Ok(value),
-                _ => plan_err!("{NAME} takes keys as text and values that are texts, numbers, truth values or lists of these, not {given}"),
+                _ => plan_err!("{NAME} takes keys as text and values that are texts, numbers, truth values lists or structs of these, not {given}"),
             })
             .collect()
     }
@@ -77,11 +77,15 @@ fn plain(given: &DataType) -> Option<DataType> {
         text if text.is_string() => Some(DataType::Utf8),
         whole if whole.is_integer() => Some(DataType::Int64),
         number if number.is_numeric() => Some(DataType::Float64),
+        DataType::Struct(fields) => {
+            let field = |field: &FieldRef| {
+                Some(Field::new(field.name(), plain(field.data_type())?, true))
+            };
+            let fields: Option<Vec<Field>> = fields.iter().map(field).collect();
+            Some(DataType::Struct(fields?.into()))
+        }
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            match plain(item.data_type())? {
-                DataType::List(_) => None,
-                item => Some(DataType::new_list(item, true)),
-            }
+            Some(DataType::new_list(plain(item.data_type())?, true))
         }
         _ => None,
     }
@@ -112,6 +116,15 @@ fn value(column: &ArrayRef, row: usize) -> Result<Value> {
         DataType::Boolean => column.as_boolean().value(row).into(),
         DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
         DataType::Float64 => column.as_primitive::<Float64Type>().value(row).into(),
+        DataType::Struct(fields) => {
+            let mut object = Map::new();
+            let parts = fields.iter().zip(column.as_struct().columns());
+            for (field, part) in parts {
+                object.insert(field.name().clone(), value(part, row)?);
+            }
+            object.retain(|_, value| !value.is_null());
+            Value::Object(object)
+        }
         DataType::List(_) => {
             let items = column.as_list::<i32>().value(row);
             let items: Result<Vec<Value>> = (0..items.len()).map(|at| value(&items, at)).collect();
@@ -133,11 +146,11 @@ mod tests {
     #[tokio::test]
     async fn values_keep_their_types_and_names_stay_names() {
         let engine = engine(Lake::default()).await;
-        let sql = r#"SELECT json_object('kind', 'x"y', 'n', 3, 'f', 0.5, 'yes', true, 'none', NULL, 'list', make_array('a', 'b'))"#;
+        let sql = r#"SELECT json_object('kind', 'x"y', 'n', 3, 'f', 0.5, 'yes', true, 'none', NULL, 'list', make_array('a', 'b'), 'table', named_struct('schema', 's', 'name', 't'))"#;
         let found = ask(&engine, sql).await;
         assert_eq!(
             found,
-            [r#"{"f":0.5,"kind":"x\"y","list":["a","b"],"n":3,"yes":true}"#]
+            [r#"{"f":0.5,"kind":"x\"y","list":["a","b"],"n":3,"table":{"name":"t","schema":"s"},"yes":true}"#]
         );
     }
 

@@ -59,14 +59,21 @@ pub(super) fn read(
     let columns = Columns::new(&rule.id, rows)?;
     let text = |name| columns.texts(name);
     let (host, subject, unit) = (text("host")?, text("subject")?, text("unit")?);
+    let target = text("target")?;
+    let statements = match fields.iter().any(|field| field.name() == STATEMENTS) {
+        true => Some(text(STATEMENTS)?),
+        false => None,
+    };
     let (advice, evidence) = (text("advice")?, text("evidence")?);
     let (method, action) = (text("saved_method")?, text("action")?);
+    let predicted = columns.floats("predicted")?;
     let (saved, prior) = (columns.floats("saved_s_per_h")?, columns.floats("confidence")?);
     let (observed, threshold) = (columns.floats("observed")?, columns.floats("threshold")?);
     let mut read = Vec::with_capacity(columns.rows());
     for row in 0..columns.rows() {
         for (name, column) in [
             ("host", &host),
+            ("target", &target),
             ("subject", &subject),
             ("advice", &advice),
             ("evidence", &evidence),
@@ -97,17 +104,26 @@ pub(super) fn read(
         let confidence = calibrated(prior, outcomes);
         let told = action.as_ref().map(Value::to_string).unwrap_or_default();
         let (host, subject) = (host.value(row).to_owned(), subject.value(row).to_owned());
+        let target = target.value(row).to_owned();
+        let parts = [&rule.id, &host, &target, &subject, &told].map(String::as_str);
         read.push(Recommendation {
-            id: format!("r-{}", fingerprint(&[&rule.id, &host, &subject, &told])),
+            id: format!("recommendation-{}", fingerprint(&parts)),
             rule: rule.id.clone(),
             title: keys.title.clone(),
             component: keys.component,
             host,
+            target,
             subject,
             advice: advice.value(row).to_owned(),
             evidence: evidence.value(row).to_owned(),
             saved_s_per_h: saved,
             saved_method: method,
+            predicted: optional(&predicted, row).filter(|predicted| predicted.is_finite()),
+            statements: statements
+                .as_ref()
+                .filter(|statements| statements.is_valid(row))
+                .map(|statements| ids(statements.value(row)))
+                .unwrap_or_default(),
             prior,
             confidence,
             outcomes: outcomes.len(),
@@ -123,6 +139,12 @@ pub(super) fn read(
         });
     }
     Ok(read)
+}
+
+fn ids(text: &str) -> Vec<i64> {
+    text.split(',')
+        .filter_map(|id| id.trim().parse().ok())
+        .collect()
 }
 
 fn typed(text: &str) -> Option<Value> {
