@@ -52,9 +52,9 @@ parsed AS (
             '^(?:select [^;]*? from|update|delete from) (?:only )?(?:"?([a-z_][a-z0-9_$]*)"?\.)?"?([a-z_][a-z0-9_$]*)"?(?: (?:as )?[a-z_][a-z0-9_]*)?(?: set [^;]*?)? where (?:[a-z_][a-z0-9_]*\.)?"?([a-z_][a-z0-9_$]*)"? = \$[0-9]+(?: and (?:[a-z_][a-z0-9_]*\.)?"?([a-z_][a-z0-9_$]*)"? = \$[0-9]+)?(?: order by [^;()]*| limit \$[0-9]+| offset \$[0-9]+| for [a-z ]+| returning [^;]*)*;?$',
             'i'
         ) AS parts,
-        regexp_like(text, '\m(count|sum|avg|min|max|array_agg|string_agg|group by|distinct)\M|join', 'i')
+        regexp_like(text, '\b(count|sum|avg|min|max|array_agg|string_agg|group by|distinct)\b', 'i')
             AS aggregates
-    FROM (SELECT * FROM statements WHERE NOT regexp_like(text, ' (join|union|or|exists|in) ?\(?', 'i'))
+    FROM (SELECT * FROM statements WHERE NOT regexp_like(text, '\b(join|union|or|exists|in)\b', 'i'))
 ),
 large AS (
     SELECT
