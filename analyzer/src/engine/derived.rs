@@ -20,10 +20,7 @@ const ROWS_FOR_ONE: usize = 200_000;
 impl Engine {
     /// A session that sees what this one sees, and these results as tables. This one does not see
     /// them, so that several may be used side by side.
-    pub(crate) async fn with_tables(
-        &self,
-        tables: Vec<(&str, Rows)>,
-    ) -> Result<Self, EngineError> {
+    pub(crate) async fn with_tables(&self, tables: Vec<(&str, Rows)>) -> Result<Self, EngineError> {
         let schema = MemorySchemaProvider::new();
         let ours = self
             .context

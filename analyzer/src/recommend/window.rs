@@ -78,7 +78,9 @@ pub(super) async fn tables(
     };
     let history = steps_of(engine, hours, before, &wanted.history).await?;
     let session = engine.with_tables(vec![(STEPS, steps.clone())]).await?;
-    let series = session.collect(SERIES_SQL, &QueryOptions::default()).await?;
+    let series = session
+        .collect(SERIES_SQL, &QueryOptions::default())
+        .await?;
     Ok(vec![(STEPS, steps), (SERIES, series), (HISTORY, history)])
 }
 
@@ -122,7 +124,9 @@ async fn steps_of(
         parameters,
         timeout: None,
     };
-    engine.collect(&steps_sql(from.table, metrics), &options).await
+    engine
+        .collect(&steps_sql(from.table, metrics), &options)
+        .await
 }
 
 /// Names of metrics hold nothing that could end a text ([`crate::rule::Input`] sees to it).
