@@ -165,14 +165,16 @@ fn told(
         ("auto", found.auto.as_str().to_owned()),
         ("verify", found.verify.as_str().to_owned()),
         ("undo", text(&found.undo)),
-        ("action", text(&action)),
+        // The optimizer's steps call an action's id `action`, so that what is proposed is not.
+        ("proposal", text(&action)),
         ("observed", found.observed.to_string()),
         ("threshold", found.threshold.to_string()),
         ("unit", found.unit.clone()),
         ("from_us", window.from_us.to_string()),
         ("until_us", window.until_us.to_string()),
         ("expires_us", expires_us.to_string()),
-        ("recommendation", for_optimizer(found, now_us, expires_us)),
+        ("recommendation", found.id.clone()),
+        ("detail", for_optimizer(found, now_us, expires_us)),
     ];
     let attributes = attributes
         .into_iter()
@@ -203,7 +205,10 @@ fn expired(held: &Held, judged: bool, now_us: i64) -> Event {
         component: driftline_schemas::Component::Driftline,
         subject: held.id.clone(),
         message,
-        attributes: vec![("rule".to_owned(), held.rule.clone())],
+        attributes: vec![
+            ("rule".to_owned(), held.rule.clone()),
+            ("recommendation".to_owned(), held.id.clone()),
+        ],
     }
 }
 
