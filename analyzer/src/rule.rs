@@ -395,6 +395,8 @@ mod tests {
             "system.device",
             "system.pressure.resource",
             "system.pressure.type",
+            "system.paging.fault.type",
+            "system.paging.state",
             "process.pid",
             "process.executable.name",
         ];
