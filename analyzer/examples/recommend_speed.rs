@@ -294,7 +294,6 @@ async fn best(
     let mut least = f64::INFINITY;
     let mut last = driftline_analyzer::recommend::Report::default();
     for _ in 0..REPEATS {
-        #[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
         let started = Instant::now();
         last = recommend(engine, options).await?;
         least = least.min(started.elapsed().as_secs_f64() * 1e3);
