@@ -20,7 +20,7 @@ use crate::compare::Window;
 use crate::engine::{Engine, EngineError};
 use crate::rule::{Auto, Recommending, Risk, Rule, Verify, timestamp};
 
-pub use self::confidence::{Outcome, calibrated};
+pub use self::confidence::{CLAIM_WEIGHT, Outcome, calibrated};
 pub use self::lifecycle::{Held, Lifecycle, State, held, lifecycle};
 pub use self::rules::{Rules, RulesConfig, RulesError};
 pub use self::show::{to_json, to_markdown, to_table};

@@ -44,7 +44,11 @@ impl Engine {
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let state = self.context.state();
-        let mut config = state.config().clone();
+        // The catalog is there already.
+        let mut config = state
+            .config()
+            .clone()
+            .with_create_default_catalog_and_schema(false);
         if largest <= ROWS_FOR_ONE {
             config = config.with_target_partitions(1);
         }
