@@ -15,6 +15,7 @@ pub mod lake;
 pub mod live;
 pub mod nightly;
 pub mod notify;
+pub mod recommend;
 pub mod rule;
 pub mod schedule;
 #[cfg(test)]
