@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use driftline_analyzer::EngineConfig;
+use driftline_analyzer::recommend::RulesConfig;
 use driftline_collector::Config as CollectorConfig;
 use driftline_eventlog::kafka::KafkaConfig;
 use driftline_eventlog::spool::SpoolConfig;
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) sink: SinkConfig,
     /// How queries are run.
     pub(crate) query: EngineConfig,
+    /// Which rules recommend what to do.
+    pub(crate) recommend: RulesConfig,
     /// What is looked at while it happens.
     pub(crate) live: LiveConfig,
     /// Who is told what was found.

@@ -16,6 +16,7 @@ mod mark;
 mod nightly;
 mod notify;
 mod query;
+mod recommend;
 mod report;
 mod roles;
 mod schedule;
