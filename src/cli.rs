@@ -13,10 +13,11 @@ use crate::compare::{self, CompareArgs};
 use crate::config::Config;
 use crate::detect::{self, DetectArgs};
 use crate::exit::Outcome;
+use crate::findings::{self, FindingsCommand};
 use crate::import::{self, ImportArgs};
 use crate::load::{self, LoadCommand};
 use crate::mark::{self, MarkArgs};
-use crate::nightly::{self, FindingsCommand, NightlyArgs};
+use crate::nightly::{self, NightlyArgs};
 use crate::query::{Format, QueryArgs, SqlArgs};
 use crate::report::{self, ReportArgs};
 use crate::schedule::{self, ScheduleArgs};
@@ -176,7 +177,7 @@ enum Command {
     /// The analysis of a day: what changed on it and lasted; exit code 3 when something got worse, 4
     /// when there is too little data
     #[command(
-        after_help = "Examples:\n  driftline nightly\n  driftline nightly --date 2026-01-31 --format markdown -o report.md"
+        after_help = "Examples:\n  driftline nightly\n  driftline nightly --date 2026-01-31 --format html -o report.html"
     )]
     Nightly {
         #[command(flatten)]
@@ -326,9 +327,7 @@ impl Cli {
             Command::Detect { common, detect } => detect::run(&common.settings()?, &detect),
             Command::Nightly { common, nightly } => nightly::run(&common.settings()?, &nightly),
             Command::Schedule { common, schedule } => schedule::run(&common.settings()?, &schedule),
-            Command::Findings { common, findings } => {
-                nightly::findings(&common.settings()?, &findings)
-            }
+            Command::Findings { common, findings } => findings::run(&common.settings()?, &findings),
             Command::Mark { common, mark } => mark::run(&common.settings()?, &mark),
             Command::Import { common, import } => import::run(&common.settings()?, &import),
             Command::Target { service } => {

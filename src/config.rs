@@ -11,6 +11,7 @@ use driftline_eventlog::spool::SpoolConfig;
 use driftline_sink::SinkConfig;
 use serde::Deserialize;
 
+use crate::nightly::NightlyConfig;
 use crate::notify::NotifyConfig;
 use crate::schedule::ScheduleConfig;
 
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) sink: SinkConfig,
     /// How queries are run.
     pub(crate) query: EngineConfig,
+    /// How a day is analysed.
+    pub(crate) nightly: NightlyConfig,
     /// Who is told what was found.
     pub(crate) notify: NotifyConfig,
     /// What is run by the clock.
@@ -65,6 +68,7 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         self.collector.validate()?;
         self.schedule.jobs()?;
+        self.nightly.calendar()?;
         self.notify.check()?;
         if !(self.sink.commit_seconds > 0.0 && self.sink.commit_seconds <= 3600.0) {
             bail!(

@@ -8,6 +8,7 @@ mod demo;
 mod detect;
 mod exit;
 mod facts;
+mod findings;
 mod human;
 mod import;
 mod load;

@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod baseline;
+mod calendar;
 mod columns;
 pub mod compare;
 pub mod engine;
@@ -21,6 +22,7 @@ mod testing;
 
 pub use analyze::{AnalysisRow, Usual, analyze};
 pub use baseline::{Baseline, BaselineError, SeriesBaseline};
+pub use calendar::{Calendar, UnknownZone};
 pub use compare::{
     CompareOptions, CompareRunsError, RunCompareOptions, RunComparison, RunShift, SeriesShift,
     Verdict, Window, compare, compare_runs, compare_several,

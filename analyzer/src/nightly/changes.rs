@@ -7,6 +7,7 @@ use driftline_schemas::label_pairs;
 use driftline_stats::changepoint::{self, ChangePoint, Direction};
 use driftline_stats::{benjamini_hochberg, fleet, median};
 
+use super::plot::{MOST_PLOTS, Plot};
 use super::points::PointSeries;
 use super::{Evidence, Finding, NightlyOptions, Severity, id};
 
@@ -25,6 +26,7 @@ const MIN_RATIO: f64 = 0.01;
 pub(super) struct Changed {
     pub(super) judged: usize,
     pub(super) findings: Vec<Finding>,
+    pub(super) plots: Vec<Plot>,
 }
 
 /// A change of a series on the day.
@@ -32,8 +34,9 @@ struct Alarm<'s> {
     series: &'s PointSeries,
     at_s: i64,
     change: ChangePoint,
-    before: Option<f64>,
-    after: Option<f64>,
+    /// The change's neighbours: where the level before begins and the level since ends.
+    from: usize,
+    until: usize,
     q_value: f64,
     severity: Severity,
 }
@@ -61,9 +64,12 @@ pub(super) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions
             alarms.extend(alarm(series, &changes, number, *change, q_value, options));
         }
     }
+    let (findings, plots): (Vec<Finding>, Vec<Vec<Plot>>) =
+        group(alarms, &judged, step_s).into_iter().unzip();
     Changed {
         judged: judged.len(),
-        findings: group(alarms, &judged, step_s),
+        findings,
+        plots: plots.into_iter().flatten().collect(),
     }
 }
 
@@ -130,8 +136,8 @@ fn alarm<'s>(
         return None;
     }
     Some(Alarm {
-        before: median(&series.values[from..change.index]),
-        after: median(&series.values[change.index..until]),
+        from,
+        until,
         severity: Severity::of(&series.better, change.direction == Direction::Up),
         series,
         at_s,
@@ -142,7 +148,11 @@ fn alarm<'s>(
 
 /// What moved together on several hosts is one finding, with the labels that explain it; what is left
 /// is gathered by host, since what moves on one host at one time has one cause more often than not.
-fn group(alarms: Vec<Alarm<'_>>, judged: &[&PointSeries], step_s: i64) -> Vec<Finding> {
+fn group(
+    alarms: Vec<Alarm<'_>>,
+    judged: &[&PointSeries],
+    step_s: i64,
+) -> Vec<(Finding, Vec<Plot>)> {
     let tolerance = SAME_TIME_STEPS * step_s;
     let seen: Vec<fleet::Alarm> = alarms
         .iter()
@@ -173,7 +183,7 @@ fn group(alarms: Vec<Alarm<'_>>, judged: &[&PointSeries], step_s: i64) -> Vec<Fi
         }
     }
     alone.sort_by(|a, b| {
-        let key = |alarm: &Alarm<'_>| (alarm.series.host.clone(), alarm.at_s, name(alarm.series));
+        let key = |alarm: &Alarm<'_>| (alarm.series.host.clone(), alarm.at_s, alarm.series.name());
         key(a).cmp(&key(b))
     });
     let mut rest = alone.as_slice();
@@ -201,12 +211,15 @@ fn labels(series: &PointSeries) -> Vec<fleet::Label> {
     labels
 }
 
-fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
+fn finding(
+    mut members: Vec<&Alarm<'_>>,
+    scope: Vec<fleet::Label>,
+) -> (Finding, Vec<Plot>) {
     let size = |alarm: &Alarm<'_>| alarm.change.relative.unwrap_or(f64::INFINITY).abs();
     members.sort_by(|a, b| {
         (a.severity.cmp(&b.severity))
             .then(size(b).total_cmp(&size(a)))
-            .then_with(|| name(a.series).cmp(&name(b.series)))
+            .then_with(|| a.series.name().cmp(&b.series.name()))
     });
     let first = members[0];
     let several = members
@@ -226,13 +239,18 @@ fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
         |relative| format!("by {:+.1} %", 100.0 * relative),
     );
     let series = first.series;
-    Finding {
-        id: id(
-            "change",
-            &[&series.host, &name(series), &onset_s.to_string()],
-        ),
+    let name = series.name();
+    let id = id("change", &[&series.host, &name, &onset_s.to_string()]);
+    let plots = members.iter().take(MOST_PLOTS).map(|alarm| Plot {
+        finding: id.clone(),
+        name: member_name(alarm, several),
+        ..Plot::of(alarm.series, alarm.from, alarm.change.index, alarm.until)
+    });
+    let plots = plots.collect();
+    let finding = Finding {
+        id,
         severity: first.severity,
-        title: format!("{} on {} moved {effect}{more}", name(series), series.host),
+        title: format!("{name} on {} moved {effect}{more}", series.host),
         onset_us: onset_s * 1_000_000,
         scope,
         sql: format!(
@@ -246,20 +264,26 @@ fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
             .map(|alarm| evidence(alarm, several))
             .collect(),
         causes: Vec::new(),
+    };
+    (finding, plots)
+}
+
+fn member_name(alarm: &Alarm<'_>, several_hosts: bool) -> String {
+    match several_hosts {
+        true => format!("{} on {}", alarm.series.name(), alarm.series.host),
+        false => alarm.series.name(),
     }
 }
 
 fn evidence(alarm: &Alarm<'_>, several_hosts: bool) -> Evidence {
     let percent = |share: f64| 100.0 * share;
     let relative = alarm.change.relative;
+    let values = &alarm.series.values;
     Evidence {
-        name: match several_hosts {
-            true => format!("{} on {}", name(alarm.series), alarm.series.host),
-            false => name(alarm.series),
-        },
+        name: member_name(alarm, several_hosts),
         unit: alarm.series.unit.clone(),
-        before: alarm.before,
-        after: alarm.after,
+        before: median(&values[alarm.from..alarm.change.index]),
+        after: median(&values[alarm.change.index..alarm.until]),
         effect_pct: relative.map(percent),
         interval_pct: alarm
             .change
@@ -267,13 +291,6 @@ fn evidence(alarm: &Alarm<'_>, several_hosts: bool) -> Evidence {
             .filter(|_| relative.is_some())
             .map(|(lo, hi)| (percent(lo), percent(hi))),
         p_value: alarm.q_value,
-    }
-}
-
-fn name(series: &PointSeries) -> String {
-    match series.labels.as_str() {
-        "" => series.metric.clone(),
-        labels => format!("{}{{{labels}}}", series.metric),
     }
 }
 

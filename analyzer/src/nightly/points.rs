@@ -31,6 +31,16 @@ pub struct PointSeries {
     pub values: Vec<f64>,
 }
 
+impl PointSeries {
+    /// The metric, with its labels where it has any.
+    pub fn name(&self) -> String {
+        match self.labels.as_str() {
+            "" => self.metric.clone(),
+            labels => format!("{}{{{labels}}}", self.metric),
+        }
+    }
+}
+
 /// The part of a stretch of time that samples were held for, widened to whole minutes.
 pub(super) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window>, EngineError> {
     let sql = "SELECT CAST(min(ts) AS BIGINT) AS first, CAST(max(ts) AS BIGINT) AS last \
