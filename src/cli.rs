@@ -21,6 +21,7 @@ use crate::nightly::{self, NightlyArgs};
 use crate::query::{Format, QueryArgs, SqlArgs};
 use crate::report::{self, ReportArgs};
 use crate::schedule::{self, ScheduleArgs};
+use crate::validate::{self, ValidateCommand};
 use crate::{analysis, demo, query, roles, up};
 
 /// What long-running roles tell: our own notices, and only warnings of libraries; but not that sink
@@ -185,6 +186,14 @@ enum Command {
         #[command(flatten)]
         nightly: NightlyArgs,
     },
+    /// What detection is worth on this installation: its own false alarms, and its power
+    #[command(after_help = "Example:\n  driftline validate detection")]
+    Validate {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        validate: ValidateCommand,
+    },
     /// Run jobs by the clock, each due time exactly once, over restarts and kills
     #[command(
         after_help = "Examples:\n  driftline schedule\n  driftline schedule list\n  driftline schedule install --systemd"
@@ -326,6 +335,7 @@ impl Cli {
             Command::Compare { common, compare } => compare::run(&common.settings()?, &compare),
             Command::Detect { common, detect } => detect::run(&common.settings()?, &detect),
             Command::Nightly { common, nightly } => nightly::run(&common.settings()?, &nightly),
+            Command::Validate { common, validate } => validate::run(&common.settings()?, &validate),
             Command::Schedule { common, schedule } => schedule::run(&common.settings()?, &schedule),
             Command::Findings { common, findings } => findings::run(&common.settings()?, &findings),
             Command::Mark { common, mark } => mark::run(&common.settings()?, &mark),

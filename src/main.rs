@@ -21,6 +21,7 @@ mod roles;
 mod schedule;
 mod stopping;
 mod up;
+mod validate;
 
 use std::process::ExitCode;
 

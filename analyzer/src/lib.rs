@@ -19,6 +19,7 @@ pub mod rule;
 pub mod schedule;
 #[cfg(test)]
 mod testing;
+pub mod validate;
 
 pub use analyze::{AnalysisRow, Usual, analyze};
 pub use baseline::{Baseline, BaselineError, SeriesBaseline};

@@ -5,11 +5,11 @@
 //! same findings under the same ids. Telling the log, and people, is left to the caller.
 
 mod cause;
-mod changes;
+pub(crate) mod changes;
 mod plot;
-mod points;
+pub(crate) mod points;
 mod reopened;
-mod runs;
+pub(crate) mod runs;
 
 use crate::compare::{CompareRunsError, Window};
 use crate::engine::{Engine, EngineError};

@@ -12,21 +12,24 @@ use super::points::PointSeries;
 use super::{Evidence, Finding, NightlyOptions, Severity, id};
 
 /// Fewer points on either side of a change are too little to call it lasting.
-const MIN_SIDE: usize = 6;
+pub(crate) const MIN_SIDE: usize = 6;
 /// What it costs to observe is for whoever runs Driftline to look at, not an alarm about the system
 /// observed: microseconds move whenever that is busy.
 const OWN_METRICS: &str = "driftline.";
 /// Changes this many steps apart may have begun at the same time.
-const SAME_TIME_STEPS: i64 = 3;
+pub(crate) const SAME_TIME_STEPS: i64 = 3;
 /// For ratios, a change of a point of percent is the least that counts: from 0.1 % to 0.4 % is no
 /// event, however many times more it is.
 const MIN_RATIO: f64 = 0.01;
 
 /// What the series of a day came to.
-pub(super) struct Changed {
-    pub(super) judged: usize,
-    pub(super) findings: Vec<Finding>,
-    pub(super) plots: Vec<Plot>,
+pub(crate) struct Changed {
+    pub(crate) judged: usize,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) plots: Vec<Plot>,
+    /// Every change that passed, alone: the place of its series among those given, and its time in
+    /// seconds since 1970.
+    pub(crate) steps: Vec<(usize, i64)>,
 }
 
 /// A change of a series on the day.
@@ -43,11 +46,12 @@ struct Alarm<'s> {
 
 /// Looks for changes in each series, keeps those of the day that are sure and large enough among
 /// all, and groups them.
-pub(super) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions) -> Changed {
-    let enough = |series: &&PointSeries| {
-        series.values.len() >= 2 * MIN_SIDE && !series.metric.starts_with(OWN_METRICS)
-    };
-    let judged: Vec<&PointSeries> = series.iter().filter(enough).collect();
+pub(crate) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions) -> Changed {
+    let (places, judged): (Vec<usize>, Vec<&PointSeries>) = series
+        .iter()
+        .enumerate()
+        .filter(|(_, series)| is_judged(series))
+        .unzip();
     let found = on_all_cores(&judged);
     // Every series is one test, whether it raised an alarm or not.
     let p_values: Vec<f64> = found
@@ -55,13 +59,17 @@ pub(super) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions
         .map(|changes| changes.iter().map(|c| c.p_value).fold(1.0, f64::min))
         .collect();
     let q_values = benjamini_hochberg(&p_values);
-    let mut alarms = Vec::new();
-    for ((series, changes), q_value) in judged.iter().zip(found).zip(q_values) {
+    let (mut alarms, mut steps) = (Vec::new(), Vec::new());
+    for (((series, place), changes), q_value) in judged.iter().zip(places).zip(found).zip(q_values)
+    {
         if q_value > options.false_discovery_rate {
             continue;
         }
         for (number, change) in changes.iter().enumerate() {
-            alarms.extend(alarm(series, &changes, number, *change, q_value, options));
+            if let Some(alarm) = alarm(series, &changes, number, *change, q_value, options) {
+                steps.push((place, alarm.at_s));
+                alarms.push(alarm);
+            }
         }
     }
     let (findings, plots): (Vec<Finding>, Vec<Vec<Plot>>) =
@@ -70,7 +78,13 @@ pub(super) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions
         judged: judged.len(),
         findings,
         plots: plots.into_iter().flatten().collect(),
+        steps,
     }
+}
+
+/// Whether a series is looked at: it has points enough, and is no cost of looking.
+pub(crate) fn is_judged(series: &PointSeries) -> bool {
+    series.values.len() >= 2 * MIN_SIDE && !series.metric.starts_with(OWN_METRICS)
 }
 
 /// The changes of each series, in the order of the series.
