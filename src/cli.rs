@@ -157,7 +157,7 @@ enum Command {
     /// Two load runs held against each other: what got slower, by how much, how sure; exit code 3
     /// when the second is worse, 4 when that cannot be said
     #[command(
-        after_help = "Examples:\n  driftline compare api-before api-after\n  driftline compare before-1,before-2,before-3 after-1,after-2,after-3"
+        after_help = "Examples:\n  driftline compare api-before api-after\n  driftline compare before-1,before-2,before-3 after-1,after-2,after-3\n  driftline compare --window now-2h..now-1h --window now-1h..now\n  driftline compare --window now-2h..now-1h --window now-1h..now --canary host=web-3 --controls component=host"
     )]
     Compare {
         #[command(flatten)]
