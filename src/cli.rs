@@ -9,6 +9,7 @@ use driftline_collector::config::duration;
 use driftline_eventlog::kafka::{KafkaConfig, create_topics};
 use driftline_loadgen::service::ServiceArgs;
 
+use crate::baseline::{self, BaselineArgs};
 use crate::compare::{self, CompareArgs};
 use crate::config::Config;
 use crate::detect::{self, DetectArgs};
@@ -121,16 +122,15 @@ enum Command {
         format: Format,
     },
     /// Keep what is usual for each series over the last while; `analyze` holds its values against it
-    #[command(after_help = "Example:\n  driftline baseline --last 10m --name quiet-evening")]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  driftline baseline --last 10m --name quiet-evening\n  driftline baseline list\n  driftline baseline show quiet-evening"
+    )]
     Baseline {
         #[command(flatten)]
         common: Common,
-        /// How far back to look
-        #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10m")]
-        last: Duration,
-        /// The baseline's name [default: its time]
-        #[arg(long)]
-        name: Option<String>,
+        #[command(flatten)]
+        baseline: BaselineArgs,
     },
     /// Run a load test, record every operation, and report; exit code 3 when a threshold fails
     #[command(
@@ -327,8 +327,8 @@ impl Cli {
                 all,
                 format,
             } => analysis::analyze(&common.settings()?, time, all, format),
-            Command::Baseline { common, last, name } => {
-                analysis::baseline(&common.settings()?, last, name)
+            Command::Baseline { common, baseline } => {
+                baseline::run(&common.settings()?, &baseline)
             }
             Command::Load { common, load } => load::run(&common.settings()?, *load),
             Command::Report { common, report } => report::run(&common.settings()?, &report),

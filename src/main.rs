@@ -1,6 +1,7 @@
 //! The one binary: parse, run, exit code. Everything else is in the modules and the crates.
 
 mod analysis;
+mod baseline;
 mod cli;
 mod compare;
 mod config;

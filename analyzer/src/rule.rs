@@ -264,6 +264,7 @@ const BUILT_IN: [(&str, &str); 22] = [
     ("views/disk_latency.sql", include_str!("../../queries/views/disk_latency.sql")),
     ("views/disk_throughput.sql", include_str!("../../queries/views/disk_throughput.sql")),
     ("views/disk_utilisation.sql", include_str!("../../queries/views/disk_utilisation.sql")),
+    ("views/baselines.sql", include_str!("../../queries/views/baselines.sql")),
     ("views/findings.sql", include_str!("../../queries/views/findings.sql")),
     ("views/gaps.sql", include_str!("../../queries/views/gaps.sql")),
     ("views/memory_available.sql", include_str!("../../queries/views/memory_available.sql")),
