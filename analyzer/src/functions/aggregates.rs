@@ -209,7 +209,34 @@ impl Accumulator for Sketching {
 #[cfg(test)]
 mod tests {
     use crate::engine::QueryOptions;
-    use crate::testing::{ask, engine, lake};
+    use crate::testing::{S, T0, ask, engine, lake, samples};
+
+    #[tokio::test]
+    async fn every_example_of_the_description_runs() {
+        let text = include_str!("../../../queries/README.md");
+        let rows = (0..30).map(|s| {
+            (
+                "system.memory.linux.available",
+                [].as_slice(),
+                T0 + s * S,
+                (s % 7) as f64,
+            )
+        });
+        let (_dir, lake) = lake(&[samples(rows)], &[]);
+        let engine = engine(lake).await;
+        let blocks = text.split("```sql\n").skip(1);
+        let examples: Vec<&str> = blocks
+            .filter_map(|block| block.split("```").next())
+            .filter(|sql| sql.starts_with("SELECT"))
+            .collect();
+        assert_eq!(examples.len(), 6);
+        for sql in &examples {
+            ask(&engine, sql).await;
+        }
+        let about = ask(&engine, examples[0]).await;
+        assert_eq!(about.len(), 1, "{about:?}");
+        assert!(about[0].starts_with("system.memory.linux.available||3.0|"), "{about:?}");
+    }
 
     #[tokio::test]
     async fn groups_are_described_whatever_parts_they_come_in() {
