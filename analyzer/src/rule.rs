@@ -257,7 +257,7 @@ impl FromStr for ParameterKind {
 
 /// The files that the binary carries.
 #[rustfmt::skip]
-const BUILT_IN: [(&str, &str); 22] = [
+const BUILT_IN: [(&str, &str); 23] = [
     ("views/counter_rates.sql", include_str!("../../queries/views/counter_rates.sql")),
     ("views/cpu_utilisation.sql", include_str!("../../queries/views/cpu_utilisation.sql")),
     ("views/derived_series.sql", include_str!("../../queries/views/derived_series.sql")),

@@ -18,15 +18,15 @@ const MOST_FINDINGS: usize = 60;
 const MOST_MEMBERS: usize = 20;
 
 /// A page and what it is about.
-pub(super) struct Page<'p> {
-    pub(super) title: &'p str,
-    pub(super) nightly: &'p Nightly,
-    pub(super) calendar: Calendar,
+pub(crate) struct Page<'p> {
+    pub(crate) title: &'p str,
+    pub(crate) nightly: &'p Nightly,
+    pub(crate) calendar: Calendar,
 }
 
 impl Page<'_> {
     /// A whole document.
-    pub(super) fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let shown = self.nightly.findings.iter().take(MOST_FINDINGS);
         let findings: String = shown.map(|finding| self.finding(finding)).collect();
         let rest = self.nightly.findings.len().saturating_sub(MOST_FINDINGS);
