@@ -79,6 +79,8 @@ pub enum EventName {
     FindingReopened,
     /// A day was analysed.
     DayAnalysed,
+    /// The false alarms and the power of detection were measured on the past of this installation.
+    DetectionValidated,
     /// A collector met a statement of a database that it had not met before; holds its text without literals.
     StatementSeen,
     /// A scheduled job began.
@@ -125,7 +127,7 @@ pub enum EventName {
 
 impl EventName {
     /// Every known name.
-    pub const KNOWN: [Self; 46] = [
+    pub const KNOWN: [Self; 47] = [
         Self::CollectorStarted,
         Self::CollectorStopped,
         Self::Gap,
@@ -152,6 +154,7 @@ impl EventName {
         Self::FindingResolved,
         Self::FindingReopened,
         Self::DayAnalysed,
+        Self::DetectionValidated,
         Self::StatementSeen,
         Self::JobStarted,
         Self::JobFinished,
@@ -203,6 +206,7 @@ impl EventName {
             Self::FindingResolved => "FindingResolved",
             Self::FindingReopened => "FindingReopened",
             Self::DayAnalysed => "DayAnalysed",
+            Self::DetectionValidated => "DetectionValidated",
             Self::StatementSeen => "StatementSeen",
             Self::JobStarted => "JobStarted",
             Self::JobFinished => "JobFinished",

@@ -9,6 +9,7 @@ const QUERIES: &[(&str, &str)] = &[
     ("views/disk_latency.sql", include_str!("../../../queries/views/disk_latency.sql")),
     ("views/disk_throughput.sql", include_str!("../../../queries/views/disk_throughput.sql")),
     ("views/disk_utilisation.sql", include_str!("../../../queries/views/disk_utilisation.sql")),
+    ("views/baselines.sql", include_str!("../../../queries/views/baselines.sql")),
     ("views/findings.sql", include_str!("../../../queries/views/findings.sql")),
     ("views/gaps.sql", include_str!("../../../queries/views/gaps.sql")),
     ("views/memory_available.sql", include_str!("../../../queries/views/memory_available.sql")),

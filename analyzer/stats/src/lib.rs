@@ -7,6 +7,7 @@
 
 pub mod anomaly;
 pub mod autocorrelation;
+pub mod binomial;
 pub mod bootstrap;
 pub mod changepoint;
 pub mod cuped;
