@@ -5,6 +5,7 @@
 //! comes by itself (OTLP, remote write) is a service too: its passes take what has arrived.
 
 pub mod access_log;
+mod foreign;
 pub mod http;
 pub mod otlp;
 pub mod postgres;
