@@ -11,6 +11,8 @@ pub(super) mod intake;
 pub(super) mod receiver;
 pub(super) mod report;
 pub(super) mod server;
+#[cfg(test)]
+pub(super) mod testing;
 pub(super) mod wire;
 
 use std::time::Duration;
