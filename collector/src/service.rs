@@ -7,6 +7,7 @@
 pub mod access_log;
 mod foreign;
 pub mod http;
+pub mod offline;
 pub mod otlp;
 pub mod postgres;
 pub mod redis;

@@ -6,7 +6,7 @@
 //! points for 15 minutes. Traces and logs are refused; so is JSON.
 
 mod any;
-mod decode;
+pub(super) mod decode;
 mod distribution;
 mod grpc;
 mod http;

@@ -5,7 +5,7 @@
 //! many, their times too far away) are counted and named in the answer 400, upon which a sender goes
 //! on. Samples may come in any order. Exemplars are left out, native histograms are rejected.
 
-mod decode;
+pub(super) mod decode;
 #[cfg(test)]
 mod tests;
 

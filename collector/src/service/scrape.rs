@@ -4,11 +4,11 @@
 //! and column. Samples bear the labels `job` and `instance`, as they would in Prometheus; labels of
 //! the exporter with these names become `exported_job` and `exported_instance`.
 
-mod take;
+pub(super) mod take;
 mod target;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(super) mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;

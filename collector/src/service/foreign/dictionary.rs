@@ -143,11 +143,12 @@ impl Dictionary {
         if self.labels.len() > MAX_LABEL_BYTES {
             return Err(Reason::LabelsTooLong);
         }
+        let len = self.len();
         let known = &mut self.metrics[metric as usize];
         if let Some(series) = known.by_labels.get(self.labels.as_str()) {
             return Ok(*series);
         }
-        if self.len() >= self.max_series {
+        if len >= self.max_series {
             return Err(Reason::TooManySeries);
         }
         let entry = Entry {

@@ -21,7 +21,7 @@ const HEAD_BYTES: usize = 5;
 
 /// The status codes that are answered, of `google.rpc.Code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 enum Code {
     Ok = 0,
     InvalidArgument = 3,
@@ -139,7 +139,7 @@ fn success(response: &ExportMetricsServiceResponse) -> Answer {
     frame.put_u32(response.encoded_len() as u32);
     frame.put_slice(&response.encode_to_vec());
     let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from(Code::Ok as u8));
+    trailers.insert("grpc-status", HeaderValue::from(Code::Ok as u16));
     let body = Full::new(frame.freeze()).with_trailers(async move { Some(Ok(trailers)) });
     head(Response::new(body.boxed()))
 }
@@ -148,7 +148,7 @@ fn success(response: &ExportMetricsServiceResponse) -> Answer {
 fn failure(status: &Status) -> Answer {
     let mut answer = head(Response::new(Empty::new().boxed()));
     let headers = answer.headers_mut();
-    headers.insert("grpc-status", HeaderValue::from(status.code as u8));
+    headers.insert("grpc-status", HeaderValue::from(status.code as u16));
     if let Ok(message) = HeaderValue::from_str(&escape(&status.message)) {
         headers.insert("grpc-message", message);
     }

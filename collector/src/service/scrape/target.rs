@@ -96,10 +96,12 @@ impl Target {
     /// Fetches the exposition.
     pub(super) async fn fetch(&mut self, out: &Pass) -> Result<(Form, Bytes), ServiceError> {
         let request = self.request()?;
-        let kept = match self.connection.take() {
-            Some(mut kept) if kept.ready().await.is_ok() => Some(kept),
-            _ => None,
-        };
+        let mut kept = self.connection.take();
+        if let Some(sender) = &mut kept
+            && sender.ready().await.is_err()
+        {
+            kept = None;
+        }
         let was_kept = kept.is_some();
         let mut sender = match kept {
             Some(kept) => kept,

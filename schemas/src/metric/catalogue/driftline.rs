@@ -1,6 +1,6 @@
 //! The metrics of Driftline itself.
 
-use super::super::Better::{Lower, Neither};
+use super::super::Better::{Higher, Lower, Neither};
 use super::super::Category::{Errors, Latency, Saturation, Throughput, Utilisation};
 use super::super::Component::Driftline;
 use super::super::Metric;
