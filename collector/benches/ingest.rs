@@ -280,7 +280,10 @@ fn exposition() -> (String, usize) {
         let kind = ["counter", "gauge", "histogram"][metric % 3];
         let name = format!("kube_something_number_{metric}_seconds");
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "# HELP {name} What it is that this measures.\n# TYPE {name} {kind}");
+        let _ = writeln!(
+            text,
+            "# HELP {name} What it is that this measures.\n# TYPE {name} {kind}"
+        );
         for pod in 0..100 {
             let labels = format!(
                 "namespace=\"team-{}\",pod=\"app-5d8f7c9b4-{pod:05}\",node=\"ip-10-0-0-{}\"",
@@ -291,7 +294,11 @@ fn exposition() -> (String, usize) {
             let _ = match metric % 3 {
                 0 => writeln!(text, "{name}{{{labels}}} {value}"),
                 1 => writeln!(text, "{name}{{{labels}}} {pod}"),
-                _ => writeln!(text, "{name}_bucket{{{labels},le=\"0.{pod}\"}} {}", pod * 1_000),
+                _ => writeln!(
+                    text,
+                    "{name}_bucket{{{labels},le=\"0.{pod}\"}} {}",
+                    pod * 1_000
+                ),
             };
             lines += 1;
         }

@@ -69,7 +69,9 @@ fn exporter(text: &'static str) -> SocketAddr {
 }
 
 fn now_us() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     i64::try_from(now.as_micros()).expect("before the year 294000")
 }
 
@@ -82,7 +84,9 @@ fn otlp(ts_us: i64) -> Vec<u8> {
     let metric = Metric {
         name: "shop.carts".to_owned(),
         unit: "{cart}".to_owned(),
-        data: Some(Data::Gauge(Gauge { data_points: vec![point] })),
+        data: Some(Data::Gauge(Gauge {
+            data_points: vec![point],
+        })),
         ..Metric::default()
     };
     ExportMetricsServiceRequest {
@@ -109,7 +113,9 @@ fn remote_write(ts_us: i64) -> Vec<u8> {
     series.extend_from_slice(&sample);
     let mut request = vec![0x0a, series.len() as u8];
     request.extend_from_slice(&series);
-    snap::raw::Encoder::new().compress_vec(&request).expect("short enough")
+    snap::raw::Encoder::new()
+        .compress_vec(&request)
+        .expect("short enough")
 }
 
 /// Ends the collector also where the test fails.
@@ -126,7 +132,10 @@ impl Drop for Ending<'_> {
 fn foreign(data: &Path) -> Vec<(Component, String, String, String, i64, f64)> {
     let mut reader = SpoolReader::read_only(Arc::new(RealDisk), &data.join("log"));
     let mut found = Vec::new();
-    for source in reader.sources(Kind::Samples).expect("the log can be listed") {
+    for source in reader
+        .sources(Kind::Samples)
+        .expect("the log can be listed")
+    {
         let mut from = 0;
         loop {
             let records = reader.read(&source, from, 1 << 20).expect("readable");
@@ -190,7 +199,10 @@ fn what_is_sent_and_scraped_stands_in_the_log() {
         let found = loop {
             let found = foreign(directory.path());
             let has = |name: &str| found.iter().any(|row| row.1 == name);
-            if ["shop.carts", "up", "shop_orders_total"].into_iter().all(has) {
+            if ["shop.carts", "up", "shop_orders_total"]
+                .into_iter()
+                .all(has)
+            {
                 break found;
             }
             assert!(Instant::now() < until, "{found:?}");
@@ -202,11 +214,28 @@ fn what_is_sent_and_scraped_stands_in_the_log() {
         found
     });
     let text = str::to_owned;
-    let otlp = (Component::Otlp, text("shop.carts"), text("{cart}"), text(""), ts_us, 42.0);
+    let otlp = (
+        Component::Otlp,
+        text("shop.carts"),
+        text("{cart}"),
+        text(""),
+        ts_us,
+        42.0,
+    );
     assert!(found.contains(&otlp), "{found:?}");
     let (written, job) = (Component::Prometheus, text("job=x"));
-    assert!(found.contains(&(written, text("up"), text("1"), job, ts_us, 1.0)), "{found:?}");
-    let scraped = found.iter().find(|row| row.1 == "shop_orders_total").expect("it is there");
+    assert!(
+        found.contains(&(written, text("up"), text("1"), job, ts_us, 1.0)),
+        "{found:?}"
+    );
+    let scraped = found
+        .iter()
+        .find(|row| row.1 == "shop_orders_total")
+        .expect("it is there");
     assert_eq!(scraped.3, format!("instance={target},job=shop,kind=a"));
-    assert_eq!((scraped.4 % 200_000, scraped.5), (0, 7.0), "at the time of the pass");
+    assert_eq!(
+        (scraped.4 % 200_000, scraped.5),
+        (0, 7.0),
+        "at the time of the pass"
+    );
 }

@@ -140,7 +140,10 @@ impl RemoteWrite {
             return Err(fail(StatusCode::NOT_FOUND, "only /api/v1/write is served"));
         }
         if request.method() != Method::POST {
-            return Err(fail(StatusCode::METHOD_NOT_ALLOWED, "samples are sent by POST"));
+            return Err(fail(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "samples are sent by POST",
+            ));
         }
         let version = version(&request)?;
         if token(request.headers(), header::CONTENT_ENCODING) != "snappy" {
@@ -201,7 +204,9 @@ fn version(request: &Request<Incoming>) -> Result<Version, Failure> {
     match parts.find_map(|part| part.strip_prefix("proto=")) {
         None | Some("prometheus.writerequest") => Ok(Version::One),
         Some(PROTO_V2) => Ok(Version::Two),
-        Some(_) => refused("only prometheus.WriteRequest and io.prometheus.write.v2.Request are known"),
+        Some(_) => {
+            refused("only prometheus.WriteRequest and io.prometheus.write.v2.Request are known")
+        }
     }
 }
 
@@ -226,7 +231,9 @@ fn told(outcome: &Outcome) -> Answer {
     let mut answer = match outcome.reason {
         None => server::answer(StatusCode::NO_CONTENT, "text/plain", Bytes::new()),
         Some(reason) => {
-            let Outcome { rejected, samples, .. } = outcome;
+            let Outcome {
+                rejected, samples, ..
+            } = outcome;
             let words = format!(
                 "{rejected} samples were not taken, {samples} were: {}",
                 reason.remedy()

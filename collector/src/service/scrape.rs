@@ -143,10 +143,17 @@ impl ScrapeConfig {
     }
 
     fn check(&self) -> Result<(), ServiceError> {
-        let half = self.user.is_some() != (self.password_file.is_some() || self.password_env.is_some());
+        let half =
+            self.user.is_some() != (self.password_file.is_some() || self.password_env.is_some());
         if half {
-            let what = format!("{:?} has a user without a password, or the reverse", self.name);
-            return Err(misconfigured(what, "give user and password_file or password_env"));
+            let what = format!(
+                "{:?} has a user without a password, or the reverse",
+                self.name
+            );
+            return Err(misconfigured(
+                what,
+                "give user and password_file or password_env",
+            ));
         }
         if self.name.is_empty() {
             let what = "a [[collector.prometheus]] has no name".to_owned();
@@ -247,14 +254,19 @@ impl Service for Scrape {
         let outcome = match tokio::time::timeout(bound, self.scrape(out)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ServiceError::Unavailable {
-                what: format!("an answer of {} within {:.1} s", self.subject, bound.as_secs_f64()),
+                what: format!(
+                    "an answer of {} within {:.1} s",
+                    self.subject,
+                    bound.as_secs_f64()
+                ),
                 remedy: "look whether the exporter is overloaded, or raise its time_out".to_owned(),
             }),
         };
         let took = Duration::from_nanos(clock::mono_ns().saturating_sub(begun));
         let labels = &mut [("driftline.component", self.subject.as_str())];
         let up = f64::from(u8::from(matches!(outcome, Ok(true))));
-        out.recorder.record(const { id("driftline.collector.scrape.up") }, labels, up);
+        out.recorder
+            .record(const { id("driftline.collector.scrape.up") }, labels, up);
         let duration = const { id("driftline.collector.scrape.duration") };
         out.recorder.record(duration, labels, took.as_secs_f64());
         outcome.map(drop)

@@ -21,30 +21,93 @@ pub(crate) enum Part {
 
 /// Words of failures.
 const ERRORS: &[&str] = &[
-    "abort", "aborted", "aborts", "conflict", "conflicts", "deadlock", "deadlocks", "discarded",
-    "drop", "dropped", "drops", "error", "errors", "errs", "exception", "exceptions", "fail",
-    "failed", "failure", "failures", "fails", "oom", "panic", "panics", "rejected", "rejections",
-    "retransmits", "retries", "retry", "timeout", "timeouts", "5xx",
+    "abort",
+    "aborted",
+    "aborts",
+    "conflict",
+    "conflicts",
+    "deadlock",
+    "deadlocks",
+    "discarded",
+    "drop",
+    "dropped",
+    "drops",
+    "error",
+    "errors",
+    "errs",
+    "exception",
+    "exceptions",
+    "fail",
+    "failed",
+    "failure",
+    "failures",
+    "fails",
+    "oom",
+    "panic",
+    "panics",
+    "rejected",
+    "rejections",
+    "retransmits",
+    "retries",
+    "retry",
+    "timeout",
+    "timeouts",
+    "5xx",
 ];
 /// Words of work that waits.
 const WAITING: &[&str] = &[
-    "backlog", "blocked", "lag", "pending", "pressure", "queue", "queued", "saturation", "stalled",
-    "starved", "throttled", "waiters", "waiting",
+    "backlog",
+    "blocked",
+    "lag",
+    "pending",
+    "pressure",
+    "queue",
+    "queued",
+    "saturation",
+    "stalled",
+    "starved",
+    "throttled",
+    "waiters",
+    "waiting",
 ];
 /// Words of durations.
 const DURATIONS: &[&str] = &["delay", "duration", "elapsed", "latency", "rtt", "wait"];
 /// Words of times that are no durations.
 const DATES: &[&str] = &[
-    "age", "boot", "created", "expiry", "last", "start", "timestamp", "uptime",
+    "age",
+    "boot",
+    "created",
+    "expiry",
+    "last",
+    "start",
+    "timestamp",
+    "uptime",
 ];
 /// Words of what there should be much of.
 const GOOD: &[&str] = &[
-    "available", "free", "healthy", "hit", "hits", "idle", "ready", "succeeded", "success",
-    "successes", "successful", "up",
+    "available",
+    "free",
+    "healthy",
+    "hit",
+    "hits",
+    "idle",
+    "ready",
+    "succeeded",
+    "success",
+    "successes",
+    "successful",
+    "up",
 ];
 /// Words of what is used.
 const USED: &[&str] = &[
-    "occupancy", "percent", "resident", "rss", "usage", "used", "utilisation", "utilization",
+    "occupancy",
+    "percent",
+    "resident",
+    "rss",
+    "usage",
+    "used",
+    "utilisation",
+    "utilization",
 ];
 /// Units of time in UCUM.
 const TIMES: &[&str] = &["s", "ms", "us", "ns", "min", "h"];
@@ -62,7 +125,11 @@ pub(crate) fn define(
         // How many observations there are says how much work is done, unless they are failures.
         Part::Bucket | Part::Count => judge(&name, "1", kind),
     };
-    let better = if part == Part::Bucket { Better::Neither } else { better };
+    let better = if part == Part::Bucket {
+        Better::Neither
+    } else {
+        better
+    };
     let unit = match part {
         Part::Value | Part::Sum => unit,
         Part::Bucket | Part::Count => "1",
@@ -105,7 +172,11 @@ fn judge(name: &str, unit: &str, kind: MetricKind) -> (Category, Better) {
     if has(WAITING) {
         return (Category::Saturation, Better::Lower);
     }
-    let category = if counter { Category::Throughput } else { Category::Utilisation };
+    let category = if counter {
+        Category::Throughput
+    } else {
+        Category::Utilisation
+    };
     let better = match () {
         () if has(GOOD) => Better::Higher,
         () if !counter && has(USED) => Better::Lower,
@@ -161,15 +232,45 @@ mod tests {
         use Category::{Errors, Latency, Saturation, Throughput, Utilisation};
         let (gauge, counter) = (MetricKind::Gauge, MetricKind::Counter);
         for (name, unit, kind, expected) in [
-            ("http_request_duration_seconds", "s", gauge, (Latency, Lower)),
+            (
+                "http_request_duration_seconds",
+                "s",
+                gauge,
+                (Latency, Lower),
+            ),
             ("http.server.request.duration", "s", gauge, (Latency, Lower)),
             ("http_requests_total", "1", counter, (Throughput, Neither)),
             ("http_request_errors_total", "1", counter, (Errors, Lower)),
-            ("node_network_receive_drop_total", "1", counter, (Errors, Lower)),
-            ("process_cpu_seconds_total", "s", counter, (Utilisation, Lower)),
-            ("process_start_time_seconds", "s", gauge, (Utilisation, Neither)),
-            ("node_memory_MemAvailable_bytes", "By", gauge, (Utilisation, Neither)),
-            ("node_filesystem_free_bytes", "By", gauge, (Utilisation, Higher)),
+            (
+                "node_network_receive_drop_total",
+                "1",
+                counter,
+                (Errors, Lower),
+            ),
+            (
+                "process_cpu_seconds_total",
+                "s",
+                counter,
+                (Utilisation, Lower),
+            ),
+            (
+                "process_start_time_seconds",
+                "s",
+                gauge,
+                (Utilisation, Neither),
+            ),
+            (
+                "node_memory_MemAvailable_bytes",
+                "By",
+                gauge,
+                (Utilisation, Neither),
+            ),
+            (
+                "node_filesystem_free_bytes",
+                "By",
+                gauge,
+                (Utilisation, Higher),
+            ),
             ("cache_hits_total", "1", counter, (Throughput, Higher)),
             ("kafka_consumer_lag", "1", gauge, (Saturation, Lower)),
             ("jvm.memory.used", "By", gauge, (Utilisation, Lower)),
@@ -190,19 +291,32 @@ mod tests {
             ("", "x", "1"),
             ("furlongs", "x_bytes", "By"),
         ] {
-            assert_eq!(prometheus_unit(declared, name), expected, "{declared} {name}");
+            assert_eq!(
+                prometheus_unit(declared, name),
+                expected,
+                "{declared} {name}"
+            );
         }
     }
 
     #[test]
     fn parts_of_a_histogram_have_units_of_their_own() {
         let of = |name: &str, part| {
-            define(Component::Otlp, name.to_owned(), "s", MetricKind::Counter, part)
+            define(
+                Component::Otlp,
+                name.to_owned(),
+                "s",
+                MetricKind::Counter,
+                part,
+            )
         };
         let sum = of("latency_sum", Part::Sum);
         assert_eq!((sum.unit.as_str(), sum.better), ("s", Better::Lower));
         let count = of("latency_count", Part::Count);
-        assert_eq!((count.unit.as_str(), count.category), ("1", Category::Throughput));
+        assert_eq!(
+            (count.unit.as_str(), count.category),
+            ("1", Category::Throughput)
+        );
         assert_eq!(of("latency_bucket", Part::Bucket).better, Better::Neither);
     }
 }

@@ -234,7 +234,9 @@ impl Dictionary {
                 None => self.add_metric(def),
             };
             self.entries[at].metric = metric;
-            self.metrics[metric as usize].by_labels.insert(labels, index(at));
+            self.metrics[metric as usize]
+                .by_labels
+                .insert(labels, index(at));
         }
     }
 }
@@ -286,7 +288,10 @@ mod tests {
     #[test]
     fn unused_series_are_forgotten_and_their_places_used_again() {
         let mut known = Dictionary::new(2);
-        let (a, b) = (known.metric(def("a")).expect("a"), known.metric(def("b")).expect("b"));
+        let (a, b) = (
+            known.metric(def("a")).expect("a"),
+            known.metric(def("b")).expect("b"),
+        );
         let old = known.series(a, &mut vec![]).expect("room");
         let kept = known.series(b, &mut vec![]).expect("room");
         known.remember(b"old", Resolved::One(old));
@@ -299,6 +304,10 @@ mod tests {
         let b = known.metric(def("b")).expect("it stayed");
         assert_eq!(known.series(b, &mut vec![]), Ok(kept));
         let c = known.metric(def("c")).expect("room");
-        assert_eq!(known.series(c, &mut vec![]), Ok(old), "the place is used again");
+        assert_eq!(
+            known.series(c, &mut vec![]),
+            Ok(old),
+            "the place is used again"
+        );
     }
 }

@@ -72,7 +72,9 @@ impl Family {
 
 /// The names that the family of a sample may have, the sample's own first.
 pub(crate) fn candidates(name: &str) -> impl Iterator<Item = &str> {
-    let stripped = SUFFIXES.into_iter().filter_map(move |suffix| name.strip_suffix(suffix));
+    let stripped = SUFFIXES
+        .into_iter()
+        .filter_map(move |suffix| name.strip_suffix(suffix));
     std::iter::once(name).chain(stripped)
 }
 
@@ -88,7 +90,13 @@ pub(crate) fn definition(name: &str, family: Family, unit: &str) -> MetricDef {
         (Family::GaugeHistogram, "_gcount") => (gauge, Part::Count),
         (Family::GaugeHistogram, "_gsum") => (gauge, Part::Sum),
         (Family::Counter | Family::Histogram | Family::Summary, "_created") => {
-            return define(Component::Prometheus, name.to_owned(), "s", gauge, Part::Value);
+            return define(
+                Component::Prometheus,
+                name.to_owned(),
+                "s",
+                gauge,
+                Part::Value,
+            );
         }
         (Family::Counter, _) | (Family::Unknown, "_total") => (counter, Part::Value),
         _ => (gauge, Part::Value),

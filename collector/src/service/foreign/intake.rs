@@ -163,7 +163,9 @@ impl Intake {
         self.tally.taken += 1;
         let counts = self.tally.rejected.iter_mut().zip(self.rejected);
         counts.for_each(|(all, now)| *all += now);
-        let most = Reason::ALL.into_iter().max_by_key(|reason| self.rejected[*reason as usize]);
+        let most = Reason::ALL
+            .into_iter()
+            .max_by_key(|reason| self.rejected[*reason as usize]);
         Outcome {
             samples,
             rejected: self.rejected.iter().sum(),
@@ -208,7 +210,9 @@ impl Intake {
     pub(crate) fn take(&mut self, now_us: i64) -> Vec<SampleBatch> {
         let now_s = now_us.div_euclid(1_000_000);
         let pending = std::mem::take(&mut self.pending);
-        let batches = pending.chunks(MAX_BATCH).map(|chunk| self.batch(chunk, now_s));
+        let batches = pending
+            .chunks(MAX_BATCH)
+            .map(|chunk| self.batch(chunk, now_s));
         let batches = batches.collect();
         self.pending = pending;
         self.pending.clear();
@@ -279,7 +283,9 @@ mod tests {
 
     fn values(batches: &[SampleBatch]) -> Vec<(i64, f64)> {
         let samples = batches.iter().flat_map(|batch| &batch.samples);
-        samples.map(|sample| (sample.ts_us - NOW_US, sample.value)).collect()
+        samples
+            .map(|sample| (sample.ts_us - NOW_US, sample.value))
+            .collect()
     }
 
     #[test]
@@ -290,7 +296,9 @@ mod tests {
         assert_eq!(intake.commit().samples, 2, "with the zero at the start");
         intake.begin(NOW_US, 10);
         intake.add(a, NOW_US, NOW_US + 1, 2.0).expect("room");
-        let full = intake.add(a, NOW_US + 1, NOW_US + 2, 3.0).expect_err("no room");
+        let full = intake
+            .add(a, NOW_US + 1, NOW_US + 2, 3.0)
+            .expect_err("no room");
         assert_eq!(full, Refusal::Full { limit: 3 });
         intake.roll_back(&full);
         assert_eq!(values(&intake.take(NOW_US)), [(-10, 0.0), (0, 5.0)]);
@@ -309,7 +317,10 @@ mod tests {
         let (mut intake, a) = intake(1);
         intake.begin(NOW_US, 1);
         intake.push(a, NOW_US, 1.0).expect("room");
-        assert_eq!(intake.push(a, NOW_US, 1.0), Err(Refusal::TooMany { limit: 1 }));
+        assert_eq!(
+            intake.push(a, NOW_US, 1.0),
+            Err(Refusal::TooMany { limit: 1 })
+        );
         intake.roll_back(&Refusal::Malformed(Malformed { what: "it" }));
         assert_eq!((intake.queued(), intake.tally().malformed), (0, 1));
     }

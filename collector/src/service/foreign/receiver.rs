@@ -98,7 +98,8 @@ impl<D> Source<D> {
         let state = &mut *self.lock();
         let queued = const { id("driftline.collector.ingest.queued") };
         let labels = &mut [("driftline.component", subject)];
-        out.recorder.count(queued, labels, state.intake.queued() as u64);
+        out.recorder
+            .count(queued, labels, state.intake.queued() as u64);
         out.batches.extend(state.intake.take(out.recorder.ts_us()));
         let malformed = state.malformed.take();
         state.report.tell(&state.intake, malformed.as_deref(), out);

@@ -45,10 +45,22 @@ impl Report {
             let mut labels: Vec<(&str, &str)> = [own].into_iter().chain(more).collect();
             out.recorder.count(metric, &mut labels, value);
         };
-        count(const { id("driftline.collector.ingest.samples") }, None, tally.samples);
-        count(const { id("driftline.collector.ingest.bytes") }, None, tally.bytes);
+        count(
+            const { id("driftline.collector.ingest.samples") },
+            None,
+            tally.samples,
+        );
+        count(
+            const { id("driftline.collector.ingest.bytes") },
+            None,
+            tally.bytes,
+        );
         let series = intake.dictionary.len() as u64;
-        count(const { id("driftline.collector.ingest.series") }, None, series);
+        count(
+            const { id("driftline.collector.ingest.series") },
+            None,
+            series,
+        );
         let requests = const { id("driftline.collector.ingest.requests") };
         for (outcome, value) in [
             ("taken", tally.taken),
@@ -74,14 +86,21 @@ impl Report {
             let at = reason as usize;
             let more = tally.rejected[at] - before.rejected[at];
             let trouble = (more > 0).then(|| {
-                format!("{more} samples of {} were not taken: {}", self.subject, reason.remedy())
+                format!(
+                    "{more} samples of {} were not taken: {}",
+                    self.subject,
+                    reason.remedy()
+                )
             });
             self.observe(reason.as_str(), trouble, out);
         }
         let more = tally.malformed - before.malformed;
         let trouble = (more > 0).then(|| {
             let first = malformed.unwrap_or("it is not what the protocol says");
-            format!("{more} requests or scrapes of {} are malformed: {first}", self.subject)
+            format!(
+                "{more} requests or scrapes of {} are malformed: {first}",
+                self.subject
+            )
         });
         self.observe("malformed", trouble, out);
         let more = tally.full - before.full;
@@ -101,7 +120,9 @@ impl Report {
         }
         let outcome = trouble.map_or(Ok(()), Err);
         let now_us = out.ts_us();
-        let told = self.health.observe(self.component, &subject, outcome, now_us);
+        let told = self
+            .health
+            .observe(self.component, &subject, outcome, now_us);
         out.events.extend(told);
     }
 }

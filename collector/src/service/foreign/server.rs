@@ -111,7 +111,10 @@ async fn serve<E: Endpoint>(stream: TcpStream, endpoint: Arc<E>, bounds: Bounds,
         let endpoint = Arc::clone(&endpoint);
         async move { Ok::<_, Infallible>(endpoint.answer(request).await) }
     });
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+    {
         tracing::debug!(error, "a connection of a receiver ended early");
     }
 }
@@ -134,7 +137,9 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
     /// It is larger than allowed, as sent or decompressed.
-    #[error("the body is larger than {limit} bytes: send smaller requests, or raise max_body_bytes")]
+    #[error(
+        "the body is larger than {limit} bytes: send smaller requests, or raise max_body_bytes"
+    )]
     TooLarge {
         /// The limit.
         limit: usize,
@@ -221,8 +226,14 @@ mod tests {
         let packed = encoder.finish().expect("memory");
         assert!(packed.len() < 2_000);
         assert_eq!(gunzip(&packed, 100_000).expect("fits").len(), 100_000);
-        assert_eq!(gunzip(&packed, 99_999), Err(BodyError::TooLarge { limit: 99_999 }));
-        assert_eq!(gunzip(&packed[..50], 100_000), Err(BodyError::Encoding("gzip")));
+        assert_eq!(
+            gunzip(&packed, 99_999),
+            Err(BodyError::TooLarge { limit: 99_999 })
+        );
+        assert_eq!(
+            gunzip(&packed[..50], 100_000),
+            Err(BodyError::Encoding("gzip"))
+        );
         assert_eq!(gunzip(b"no gzip", 100), Err(BodyError::Encoding("gzip")));
     }
 }

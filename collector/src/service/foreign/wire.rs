@@ -203,10 +203,12 @@ mod tests {
     #[test]
     fn what_no_writer_writes_is_refused() {
         for bad in [
-            &[0x0b][..],                                                         // a group
-            &[0x00, 0x00],                                                       // field 0
-            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f],                               // longer than all
-            &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], // more than 64 bit
+            &[0x0b][..],                           // a group
+            &[0x00, 0x00],                         // field 0
+            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], // longer than all
+            &[
+                0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+            ], // more than 64 bit
         ] {
             assert!(Fields::new(bad, "it").next().is_err(), "{bad:?}");
         }

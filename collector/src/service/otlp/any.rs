@@ -30,20 +30,28 @@ fn text(message: &[u8], depth: usize) -> Result<Cow<'_, str>, Malformed> {
     let mut found = Cow::Borrowed("");
     let mut fields = Fields::new(message, what);
     while let Some((number, content)) = fields.next()? {
-        found = match number {
-            1 => Cow::Borrowed(content.text(what)?),
-            2 => Cow::Borrowed(if content.varint(what)? != 0 { "true" } else { "false" }),
-            3 => Cow::Owned((content.varint(what)? as i64).to_string()),
-            4 => Cow::Owned(content.double(what)?.to_string()),
-            5 => Cow::Owned(list(content.bytes(what)?, depth)?),
-            6 => Cow::Owned(map(content.bytes(what)?, depth)?),
-            7 => Cow::Owned(content.bytes(what)?.iter().fold(String::new(), |mut hex, byte| {
-                // Writing to a string cannot fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })),
-            _ => continue,
-        };
+        found =
+            match number {
+                1 => Cow::Borrowed(content.text(what)?),
+                2 => Cow::Borrowed(if content.varint(what)? != 0 {
+                    "true"
+                } else {
+                    "false"
+                }),
+                3 => Cow::Owned((content.varint(what)? as i64).to_string()),
+                4 => Cow::Owned(content.double(what)?.to_string()),
+                5 => Cow::Owned(list(content.bytes(what)?, depth)?),
+                6 => Cow::Owned(map(content.bytes(what)?, depth)?),
+                7 => Cow::Owned(content.bytes(what)?.iter().fold(
+                    String::new(),
+                    |mut hex, byte| {
+                        // Writing to a string cannot fail.
+                        let _ = write!(hex, "{byte:02x}");
+                        hex
+                    },
+                )),
+                _ => continue,
+            };
     }
     Ok(found)
 }
@@ -126,7 +134,9 @@ mod tests {
     fn depth_is_bounded() {
         let mut value = any(Value::BoolValue(true));
         for _ in 0..50_000 {
-            value = any(Value::ArrayValue(ArrayValue { values: vec![value] }));
+            value = any(Value::ArrayValue(ArrayValue {
+                values: vec![value],
+            }));
             if value.encoded_len() > 2_000 {
                 break;
             }

@@ -319,7 +319,8 @@ impl Decoder {
     #[inline]
     pub(super) fn extend_key(&mut self, attribute: Content<'_>) -> Result<(), Malformed> {
         let bytes = attribute.bytes("attributes")?;
-        self.key.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        self.key
+            .extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         self.key.extend_from_slice(bytes);
         Ok(())
     }

@@ -237,7 +237,11 @@ impl Decoder {
         head: &Head<'_>,
         intake: &mut Intake,
     ) -> Result<Result<(), Reason>, Refusal> {
-        let rest = if head.is_delta { Rest::Quantiles } else { Rest::Buckets };
+        let rest = if head.is_delta {
+            Rest::Quantiles
+        } else {
+            Rest::Buckets
+        };
         self.scratch.clear(rest);
         let mut fields = Fields::new(message, "data point");
         while let Some((number, content)) = fields.next()? {
@@ -415,7 +419,11 @@ impl Decoder {
     ) -> Result<Vec<u32>, Reason> {
         let (counter, gauge) = (MetricKind::Counter, MetricKind::Gauge);
         let mut series = Vec::new();
-        series.push(intake.dictionary.series(count, &mut self.labels(head, pairs))?);
+        series.push(
+            intake
+                .dictionary
+                .series(count, &mut self.labels(head, pairs))?,
+        );
         let parts = [
             (self.scratch.sum.is_some(), "_sum", counter, Part::Sum),
             (self.scratch.min.is_some(), "_min", gauge, Part::Value),
@@ -430,13 +438,21 @@ impl Decoder {
             return Ok(series);
         }
         let (metric, label) = match self.scratch.rest {
-            Rest::Buckets => {
-                (self.define(head, "_bucket", counter, Part::Bucket, intake)?, "le")
-            }
-            Rest::Quantiles => (self.define(head, "", gauge, Part::Value, intake)?, "quantile"),
+            Rest::Buckets => (
+                self.define(head, "_bucket", counter, Part::Bucket, intake)?,
+                "le",
+            ),
+            Rest::Quantiles => (
+                self.define(head, "", gauge, Part::Value, intake)?,
+                "quantile",
+            ),
         };
         for at in 0..self.scratch.values.len() {
-            let bound = self.scratch.bounds.get(at).map(|bits| f64::from_bits(*bits));
+            let bound = self
+                .scratch
+                .bounds
+                .get(at)
+                .map(|bits| f64::from_bits(*bits));
             let text = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
             let mut labels = self.labels(head, pairs);
             labels.push((label, &text));

@@ -160,7 +160,10 @@ fn head(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
     let kind = HeaderValue::from_static("application/grpc");
     headers.insert(header::CONTENT_TYPE, kind);
-    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
+    headers.insert(
+        "grpc-accept-encoding",
+        HeaderValue::from_static("identity,gzip"),
+    );
     answer
 }
 

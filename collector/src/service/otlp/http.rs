@@ -55,7 +55,10 @@ async fn export(
         return Err(fail(StatusCode::NOT_FOUND, words));
     }
     if request.method() != Method::POST {
-        return Err(fail(StatusCode::METHOD_NOT_ALLOWED, "metrics are sent by POST"));
+        return Err(fail(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "metrics are sent by POST",
+        ));
     }
     // Anything else is refused also so that no web page can send metrics without being asked.
     if token(request.headers(), header::CONTENT_TYPE) != PROTOBUF {
@@ -73,7 +76,11 @@ async fn export(
     };
     let read = read_body(request.into_body(), otlp.max_body_bytes).await;
     let body = read.map_err(|error| (error.status(), error.to_string()))?;
-    let message = if encoding == "gzip" { unpack(otlp, &body)? } else { body };
+    let message = if encoding == "gzip" {
+        unpack(otlp, &body)?
+    } else {
+        body
+    };
     match otlp.take(&message) {
         Ok(outcome) => Ok(ExportMetricsServiceResponse {
             partial_success: partial_success(&outcome).map(|(rejected_data_points, reason)| {

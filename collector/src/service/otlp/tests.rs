@@ -34,7 +34,10 @@ fn attribute(key: &str, value: &str) -> KeyValue {
 
 fn number(after_us: i64, value: f64, attributes: &[(&str, &str)]) -> NumberDataPoint {
     NumberDataPoint {
-        attributes: attributes.iter().map(|(key, value)| attribute(key, value)).collect(),
+        attributes: attributes
+            .iter()
+            .map(|(key, value)| attribute(key, value))
+            .collect(),
         start_time_unix_nano: at(-1_000_000),
         time_unix_nano: at(after_us),
         value: Some(number_data_point::Value::AsDouble(value)),
@@ -53,7 +56,13 @@ fn metric(name: &str, unit: &str, data: Data) -> Metric {
 }
 
 fn gauge(name: &str, points: Vec<NumberDataPoint>) -> Metric {
-    metric(name, "By", Data::Gauge(Gauge { data_points: points }))
+    metric(
+        name,
+        "By",
+        Data::Gauge(Gauge {
+            data_points: points,
+        }),
+    )
 }
 
 fn sum(name: &str, temporality: i32, monotonic: bool, points: Vec<NumberDataPoint>) -> Metric {

@@ -86,7 +86,8 @@ impl Decoder {
         while let Some((number, content)) = fields.next()? {
             if number == 1 {
                 let label = content.bytes("labels")?;
-                self.key.extend_from_slice(&(label.len() as u32).to_le_bytes());
+                self.key
+                    .extend_from_slice(&(label.len() as u32).to_le_bytes());
                 self.key.extend_from_slice(label);
             }
         }
@@ -151,7 +152,10 @@ impl Decoder {
             }
         }
         let (pairs, []) = self.refs.as_chunks::<2>() else {
-            return Err(Malformed { what: "labels_refs" }.into());
+            return Err(Malformed {
+                what: "labels_refs",
+            }
+            .into());
         };
         self.key.clear();
         self.key.extend_from_slice(&[b'2', family as u8]);
@@ -186,7 +190,10 @@ fn extend_key(key: &mut Vec<u8>, text: &str) {
 
 fn symbol<'a>(symbols: &[&'a str], at: u64) -> Result<&'a str, Malformed> {
     let at = usize::try_from(at).unwrap_or(usize::MAX);
-    symbols.get(at).copied().ok_or(Malformed { what: "symbols" })
+    symbols
+        .get(at)
+        .copied()
+        .ok_or(Malformed { what: "symbols" })
 }
 
 fn metadata_v2<'a>(

@@ -108,7 +108,11 @@ fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> v1::TimeSeries {
 
 fn write(timeseries: Vec<v1::TimeSeries>) -> Vec<u8> {
     let metadata = Vec::new();
-    v1::WriteRequest { timeseries, metadata }.encode_to_vec()
+    v1::WriteRequest {
+        timeseries,
+        metadata,
+    }
+    .encode_to_vec()
 }
 
 fn metadata(name: &str, kind: i32, unit: &str) -> Vec<u8> {
@@ -118,7 +122,11 @@ fn metadata(name: &str, kind: i32, unit: &str) -> Vec<u8> {
         unit: unit.to_owned(),
     };
     let timeseries = Vec::new();
-    v1::WriteRequest { timeseries, metadata: vec![metadata] }.encode_to_vec()
+    v1::WriteRequest {
+        timeseries,
+        metadata: vec![metadata],
+    }
+    .encode_to_vec()
 }
 
 /// A receiver without a network.
@@ -169,7 +177,10 @@ fn samples_keep_their_times_in_any_order_and_stale_marks_are_none() {
         taker.take(Version::One, &bytes).expect("well formed");
         assert_eq!(
             taken(&mut taker.intake),
-            [row("up", "job=node", -5_000, 0.0), row("up", "job=node", 0, 1.0)]
+            [
+                row("up", "job=node", -5_000, 0.0),
+                row("up", "job=node", 0, 1.0)
+            ]
         );
     }
 }
@@ -177,21 +188,42 @@ fn samples_keep_their_times_in_any_order_and_stale_marks_are_none() {
 #[test]
 fn metadata_says_what_a_metric_is() {
     let mut taker = Taker::new();
-    let bytes = write(vec![series(&[("__name__", "queue_count")], &[(NOW_MS, 1.0)])]);
+    let bytes = write(vec![series(
+        &[("__name__", "queue_count")],
+        &[(NOW_MS, 1.0)],
+    )]);
     let mut kind = |taker: &mut Taker| {
         taker.take(Version::One, &bytes).expect("well formed");
         let batches = taker.intake.take(NOW_US);
-        let view = batches[0].series[0].metric.view().expect("its own definition");
+        let view = batches[0].series[0]
+            .metric
+            .view()
+            .expect("its own definition");
         (view.kind, view.unit.to_owned())
     };
-    assert_eq!(kind(&mut taker), (MetricKind::Counter, "1".to_owned()), "by its name");
+    assert_eq!(
+        kind(&mut taker),
+        (MetricKind::Counter, "1".to_owned()),
+        "by its name"
+    );
     let gauge = metadata("queue_count", 2, "bytes");
     taker.take(Version::One, &gauge).expect("well formed");
-    assert_eq!(kind(&mut taker), (MetricKind::Gauge, "By".to_owned()), "by its metadata");
+    assert_eq!(
+        kind(&mut taker),
+        (MetricKind::Gauge, "By".to_owned()),
+        "by its metadata"
+    );
 }
 
 fn request_v2() -> v2::Request {
-    let symbols = ["", "__name__", "latency_seconds_total", "job", "node", "seconds"];
+    let symbols = [
+        "",
+        "__name__",
+        "latency_seconds_total",
+        "job",
+        "node",
+        "seconds",
+    ];
     let sample = v1::Sample {
         value: 2.5,
         timestamp: NOW_MS,
@@ -199,7 +231,10 @@ fn request_v2() -> v2::Request {
     let one = v2::TimeSeries {
         labels_refs: vec![1, 2, 3, 4],
         samples: vec![sample],
-        metadata: Some(v2::Metadata { kind: 1, unit_ref: 5 }),
+        metadata: Some(v2::Metadata {
+            kind: 1,
+            unit_ref: 5,
+        }),
     };
     v2::Request {
         symbols: symbols.map(str::to_owned).to_vec(),
@@ -316,13 +351,17 @@ fn post(body: Vec<u8>, change: &[(&'static str, &'static str)]) -> Request<Full<
         ("content-encoding", "snappy"),
     ];
     for (name, value) in headers.iter().chain(change) {
-        request.headers_mut().insert(*name, HeaderValue::from_static(value));
+        request
+            .headers_mut()
+            .insert(*name, HeaderValue::from_static(value));
     }
     request
 }
 
 fn snappy(bytes: &[u8]) -> Vec<u8> {
-    snap::raw::Encoder::new().compress_vec(bytes).expect("short enough")
+    snap::raw::Encoder::new()
+        .compress_vec(bytes)
+        .expect("short enough")
 }
 
 #[tokio::test]
@@ -330,28 +369,54 @@ async fn it_takes_what_senders_send_and_answers_as_the_protocol_says() {
     let (mut receiver, mut out) = start(2).await;
     let address = receiver.bound.expect("it listens");
     let now_ms = clock::now().wall_us / 1_000;
-    let one = |value: f64| snappy(&write(vec![series(&[("__name__", "a")], &[(now_ms, value)])]));
+    let one = |value: f64| {
+        snappy(&write(vec![series(
+            &[("__name__", "a")],
+            &[(now_ms, value)],
+        )]))
+    };
     let told = ask(address, post(one(1.0), &[])).await;
     assert_eq!(told.0.status, StatusCode::NO_CONTENT);
-    assert_eq!(told.0.headers["x-prometheus-remote-write-samples-written"], "1");
+    assert_eq!(
+        told.0.headers["x-prometheus-remote-write-samples-written"],
+        "1"
+    );
     let mut v2 = request_v2();
     v2.timeseries[0].samples[0].timestamp = now_ms;
     let kind = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
-    let told = ask(address, post(snappy(&v2.encode_to_vec()), &[("content-type", kind)])).await;
+    let told = ask(
+        address,
+        post(snappy(&v2.encode_to_vec()), &[("content-type", kind)]),
+    )
+    .await;
     assert_eq!(told.0.status, StatusCode::NO_CONTENT);
     let told = ask(address, post(one(3.0), &[])).await;
-    assert_eq!(told.0.status, StatusCode::SERVICE_UNAVAILABLE, "the buffer is full");
+    assert_eq!(
+        told.0.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the buffer is full"
+    );
     assert!(told.0.headers.contains_key("retry-after"));
     out.recorder.begin(clock::now().wall_us);
     receiver.pass(&mut out).await.expect("it listens already");
     let samples = out.batches.iter().flat_map(|batch| &batch.samples);
     let values: Vec<f64> = samples.map(|sample| sample.value).collect();
     assert_eq!(values, [1.0, 2.5]);
-    let far = write(vec![series(&[("__name__", "a")], &[(0, 1.0), (now_ms, 2.0)])]);
+    let far = write(vec![series(
+        &[("__name__", "a")],
+        &[(0, 1.0), (now_ms, 2.0)],
+    )]);
     let told = ask(address, post(snappy(&far), &[])).await;
-    assert_eq!(told.0.status, StatusCode::BAD_REQUEST, "so that it is not sent again");
+    assert_eq!(
+        told.0.status,
+        StatusCode::BAD_REQUEST,
+        "so that it is not sent again"
+    );
     let words = String::from_utf8(told.1.to_vec()).expect("text");
-    assert!(words.starts_with("1 samples were not taken, 1 were"), "{words}");
+    assert!(
+        words.starts_with("1 samples were not taken, 1 were"),
+        "{words}"
+    );
 }
 
 #[tokio::test]
@@ -365,7 +430,13 @@ async fn it_refuses_what_it_cannot_take() {
     let bomb = vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0];
     for (request, expected) in [
         (post(small(), &[("content-type", "text/plain")]), 415),
-        (post(small(), &[("content-type", "application/x-protobuf;proto=other")]), 415),
+        (
+            post(
+                small(),
+                &[("content-type", "application/x-protobuf;proto=other")],
+            ),
+            415,
+        ),
         (post(small(), &[("content-encoding", "gzip")]), 415),
         (elsewhere, 404),
         (post(b"no snappy".to_vec(), &[]), 400),

@@ -106,23 +106,36 @@ impl Taker {
     fn resolve(&mut self, sample: &Sample<'_>) -> Result<Result<u32, Reason>, Mistake> {
         let (name, exposed) = labels(sample)?;
         let unit = std::str::from_utf8(sample.unit).unwrap_or("");
-        let metric = match self.intake.dictionary.metric(definition(name, sample.family, unit)) {
+        let metric = match self
+            .intake
+            .dictionary
+            .metric(definition(name, sample.family, unit))
+        {
             Ok(metric) => metric,
             Err(reason) => return Ok(Err(reason)),
         };
         let exposed: Vec<_> = exposed
             .iter()
-            .map(|(key, value)| match self.own.iter().any(|own| own.0 == *key) {
-                true => (format!("{EXPORTED}{key}").into(), value),
-                false => (std::borrow::Cow::Borrowed(*key), value),
-            })
+            .map(
+                |(key, value)| match self.own.iter().any(|own| own.0 == *key) {
+                    true => (format!("{EXPORTED}{key}").into(), value),
+                    false => (std::borrow::Cow::Borrowed(*key), value),
+                },
+            )
             .collect();
-        let own = self.own.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let exposed = exposed.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        let own = self
+            .own
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let exposed = exposed
+            .iter()
+            .map(|(key, value)| (key.as_ref(), value.as_ref()));
         let mut all: Vec<(&str, &str)> = exposed.chain(own).collect();
         let series = self.intake.dictionary.series(metric, &mut all);
         if let Ok(series) = series {
-            self.intake.dictionary.remember(&self.key, Resolved::One(series));
+            self.intake
+                .dictionary
+                .remember(&self.key, Resolved::One(series));
         }
         Ok(series)
     }

@@ -145,7 +145,8 @@ impl Target {
             None => self.shake(tcp, out).await,
             Some((connector, name)) => {
                 let tls = connector.connect(name.clone(), tcp).await;
-                self.shake(tls.map_err(|source| self.unreachable(source))?, out).await
+                self.shake(tls.map_err(|source| self.unreachable(source))?, out)
+                    .await
             }
         }
     }
@@ -276,12 +277,17 @@ impl Secret {
 fn headers(config: &ScrapeConfig) -> Result<HeaderMap, ServiceError> {
     let mut headers = HeaderMap::new();
     let url = Url::parse(&config.url).ok();
-    let host = url.as_ref().map(|url| &url[url::Position::BeforeHost..url::Position::AfterPort]);
+    let host = url
+        .as_ref()
+        .map(|url| &url[url::Position::BeforeHost..url::Position::AfterPort]);
     let own = [
         (header::HOST, host.unwrap_or_default()),
         (header::ACCEPT, ACCEPT),
         (header::ACCEPT_ENCODING, "gzip"),
-        (header::USER_AGENT, concat!("driftline/", env!("CARGO_PKG_VERSION"))),
+        (
+            header::USER_AGENT,
+            concat!("driftline/", env!("CARGO_PKG_VERSION")),
+        ),
     ];
     for (name, value) in own {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -289,7 +295,9 @@ fn headers(config: &ScrapeConfig) -> Result<HeaderMap, ServiceError> {
         }
     }
     for (name, value) in &config.headers.0 {
-        let pair = HeaderName::try_from(name).ok().zip(HeaderValue::from_str(value).ok());
+        let pair = HeaderName::try_from(name)
+            .ok()
+            .zip(HeaderValue::from_str(value).ok());
         // The value may be a secret.
         let (key, value) = pair.ok_or_else(|| {
             let what = format!("header {name:?} of {:?} is not valid", config.name);
@@ -301,7 +309,10 @@ fn headers(config: &ScrapeConfig) -> Result<HeaderMap, ServiceError> {
 }
 
 fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("")
 }
 
 fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, ServiceError> {
@@ -324,7 +335,8 @@ fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, ServiceError> {
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| {
         misconfigured(format!("TLS cannot be used ({error})"), "please report it")
     })?;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use driftline_schemas::metric::{Better, Category, MetricKind};
 use driftline_schemas::EventName;
+use driftline_schemas::metric::{Better, Category, MetricKind};
 use http::Response;
 use http_body_util::Full;
 use proptest::prelude::*;
@@ -54,10 +54,25 @@ fn the_prometheus_format_is_read() {
     assert_eq!(
         found,
         [
-            row("http_requests_total", "code=200,job=node,method=post", 5_000, 1027.0),
-            row("http_requests_total", "code=4\"0\\\\0\n,job=node,method=get", 0, 3.0),
+            row(
+                "http_requests_total",
+                "code=200,job=node,method=post",
+                5_000,
+                1027.0
+            ),
+            row(
+                "http_requests_total",
+                "code=4\"0\\\\0\n,job=node,method=get",
+                0,
+                3.0
+            ),
             row("job:rate:1m", "job=node", 0, f64::INFINITY),
-            row("msdos_file_access", "job=node,path=C:\\\\DIR", 0, 1_458_255_915.0),
+            row(
+                "msdos_file_access",
+                "job=node,path=C:\\\\DIR",
+                0,
+                1_458_255_915.0
+            ),
             row("negative", "job=node", 0, f64::NEG_INFINITY),
             row("rpc_duration_seconds", "job=node,quantile=0.5", 0, 4773.25),
             row("rpc_duration_seconds_count", "job=node", 0, 2693.0),
@@ -111,8 +126,14 @@ fn types_units_and_names_make_definitions() {
     taker.take(OPENMETRICS.as_bytes(), Form::OpenMetrics, NOW_US, NOW_US);
     let batches = taker.batches(NOW_US);
     let find = |name: &str| {
-        let views = batches[0].series.iter().filter_map(|series| series.metric.view());
-        let view = views.into_iter().find(|view| view.name == name).expect(name);
+        let views = batches[0]
+            .series
+            .iter()
+            .filter_map(|series| series.metric.view());
+        let view = views
+            .into_iter()
+            .find(|view| view.name == name)
+            .expect(name);
         (view.unit, view.kind, view.category, view.better)
     };
     let (counter, gauge) = (MetricKind::Counter, MetricKind::Gauge);
@@ -120,10 +141,7 @@ fn types_units_and_names_make_definitions() {
         find("acme_http_router_request_seconds_sum"),
         ("s", counter, Category::Latency, Better::Lower)
     );
-    assert_eq!(
-        find("acme_http_router_request_seconds_bucket").1,
-        counter
-    );
+    assert_eq!(find("acme_http_router_request_seconds_bucket").1, counter);
     assert_eq!(
         find("process_cpu_seconds_total"),
         ("s", counter, Category::Utilisation, Better::Lower)
@@ -170,16 +188,24 @@ fn labels_of_the_target_win_and_names_can_be_chosen() {
     taker.take(text.as_bytes(), Form::Prometheus, NOW_US, NOW_US);
     assert_eq!(
         taken(&mut taker.intake),
-        [row("a", "exported_job=theirs,job=node", 0, 1.0), row("ac", "job=node", 0, 4.0)]
+        [
+            row("a", "exported_job=theirs,job=node", 0, 1.0),
+            row("ac", "job=node", 0, 4.0)
+        ]
     );
 }
 
 #[test]
 fn samples_and_series_are_bounded_and_counted() {
-    let text: String = (0..2_000).map(|at| format!("a{{id=\"{at}\"}} 1\n")).collect();
+    let text: String = (0..2_000)
+        .map(|at| format!("a{{id=\"{at}\"}} 1\n"))
+        .collect();
     let mut taker = taker();
     let (outcome, mistake) = taker.take(text.as_bytes(), Form::Prometheus, NOW_US, NOW_US);
-    assert_eq!((outcome.samples, outcome.rejected, mistake), (1_000, 1_000, None));
+    assert_eq!(
+        (outcome.samples, outcome.rejected, mistake),
+        (1_000, 1_000, None)
+    );
     let few = Limits {
         max_queued: 10,
         ..limits()
@@ -239,9 +265,15 @@ async fn a_scrape_shows_its_credentials_and_keeps_its_connection() {
     let address = serve(move |request| {
         let header = |name: &str| {
             let value = request.headers().get(name);
-            value.map_or("", |value| value.to_str().expect("text")).to_owned()
+            value
+                .map_or("", |value| value.to_str().expect("text"))
+                .to_owned()
         };
-        let told = [header("authorization"), header("x-scope"), request.uri().to_string()];
+        let told = [
+            header("authorization"),
+            header("x-scope"),
+            request.uri().to_string(),
+        ];
         seen.lock().expect("no panic").push(told);
         Response::new(Full::from("up 1\n"))
     });
@@ -251,8 +283,14 @@ async fn a_scrape_shows_its_credentials_and_keeps_its_connection() {
     let mut config = config(address.await);
     config.user = Some("me".to_owned());
     config.password_file = Some(password);
-    config.headers.0.insert("x-scope".to_owned(), "tenant".to_owned());
-    assert!(!format!("{config:?}").contains("tenant"), "headers are not shown");
+    config
+        .headers
+        .0
+        .insert("x-scope".to_owned(), "tenant".to_owned());
+    assert!(
+        !format!("{config:?}").contains("tenant"),
+        "headers are not shown"
+    );
     let mut scrape = Scrape::new(&config);
     let mut out = pass(NOW_US);
     for _ in 0..2 {
@@ -263,7 +301,10 @@ async fn a_scrape_shows_its_credentials_and_keeps_its_connection() {
     assert_eq!(asked[0], ["Basic bWU6c2VjcmV0", "tenant", "/metrics?x=1"]);
     let found = rows(&out.batches);
     let labels = format!("instance={},job=node", address_of(&config));
-    assert_eq!((found[0].0.as_str(), found[0].1.as_str()), ("up", labels.as_str()));
+    assert_eq!(
+        (found[0].0.as_str(), found[0].1.as_str()),
+        ("up", labels.as_str())
+    );
 }
 
 fn address_of(config: &ScrapeConfig) -> String {
@@ -292,7 +333,10 @@ async fn trouble_is_told_once_and_the_scrape_goes_on() {
         let outcome = scrape.pass(&mut out).await;
         assert_eq!(outcome.is_err(), turn == 2, "{outcome:?}");
         let rows = rows_of(&out.recorder.finish());
-        assert_eq!(value(&rows, "driftline.collector.scrape.up", labels), expected);
+        assert_eq!(
+            value(&rows, "driftline.collector.scrape.up", labels),
+            expected
+        );
     }
     assert_eq!(rows(&out.batches).len(), 3, "what was good stays");
     assert_eq!(out.events.len(), 1, "{:?}", out.events);
@@ -304,17 +348,29 @@ async fn trouble_is_told_once_and_the_scrape_goes_on() {
 #[tokio::test]
 async fn what_is_wrong_with_the_configuration_is_named() {
     for (change, expected) in [
-        ((|c| c.url = "x".to_owned()) as fn(&mut ScrapeConfig), "url of"),
+        (
+            (|c| c.url = "x".to_owned()) as fn(&mut ScrapeConfig),
+            "url of",
+        ),
         (|c| c.url = "ftp://a/b".to_owned(), "names no HTTP server"),
-        (|c| c.url = "http://me:secret@a/b".to_owned(), "password_file"),
+        (
+            |c| c.url = "http://me:secret@a/b".to_owned(),
+            "password_file",
+        ),
         (|c| c.user = Some("me".to_owned()), "without a password"),
         (|c| c.name = String::new(), "no name"),
-        (|c| c.bearer_token_file = Some("/nowhere/token".into()), "/nowhere/token"),
+        (
+            |c| c.bearer_token_file = Some("/nowhere/token".into()),
+            "/nowhere/token",
+        ),
     ] {
         let mut config = config(std::net::SocketAddr::from(([127, 0, 0, 1], 9)));
         change(&mut config);
         let error = Scrape::new(&config).pass(&mut pass(NOW_US)).await;
         let words = error.expect_err(expected).to_string();
-        assert!(words.contains(expected) && !words.contains("secret"), "{words}");
+        assert!(
+            words.contains(expected) && !words.contains("secret"),
+            "{words}"
+        );
     }
 }

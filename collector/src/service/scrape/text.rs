@@ -166,7 +166,10 @@ impl<'a> Exposition<'a> {
         }
         let name_end = memchr3(b'{', b' ', b'\t', &line[blank..]).map(|at| at + blank);
         let name_end = name_end.ok_or((line.len(), "expected a value after the name"))?;
-        let gap = line[name_end..].iter().take_while(|byte| is_blank(**byte)).count();
+        let gap = line[name_end..]
+            .iter()
+            .take_while(|byte| is_blank(**byte))
+            .count();
         let end = match line.get(name_end + gap) {
             Some(b'{') => closing_brace(line, name_end + gap)? + 1,
             _ => name_end,
@@ -277,7 +280,9 @@ fn closing_quote(line: &[u8], open: usize) -> Result<usize, Mistake> {
 #[inline]
 fn number(word: &[u8]) -> Option<f64> {
     if word.len() <= 15 && !word.is_empty() && word.iter().all(u8::is_ascii_digit) {
-        let digits = word.iter().fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+        let digits = word
+            .iter()
+            .fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0'));
         return Some(digits as f64);
     }
     std::str::from_utf8(word).ok()?.parse().ok()

@@ -81,22 +81,56 @@ fn gauges_and_sums_keep_their_times_units_and_chosen_resource_attributes() {
         .map(|series| {
             let view = series.metric.view().expect("its own definition");
             let labels = series.labels.as_str().to_owned();
-            (view.name.to_owned(), view.unit.to_owned(), view.kind, view.better, labels)
+            (
+                view.name.to_owned(),
+                view.unit.to_owned(),
+                view.kind,
+                view.better,
+                labels,
+            )
         })
         .collect();
     let def = |name: &str, unit: &str, kind, better, labels: &str| {
-        (name.to_owned(), unit.to_owned(), kind, better, labels.to_owned())
+        (
+            name.to_owned(),
+            unit.to_owned(),
+            kind,
+            better,
+            labels.to_owned(),
+        )
     };
     let (lower, neither) = (Better::Lower, Better::Neither);
     assert_eq!(
         defs,
         [
-            def("memory.usage", "By", MetricKind::Gauge, lower, "a=x\\,y,b=2,service.name=shop"),
-            def("requests", "{request}", MetricKind::Counter, neither, "service.name=shop"),
-            def("connections", "{request}", MetricKind::Gauge, neither, "service.name=shop"),
+            def(
+                "memory.usage",
+                "By",
+                MetricKind::Gauge,
+                lower,
+                "a=x\\,y,b=2,service.name=shop"
+            ),
+            def(
+                "requests",
+                "{request}",
+                MetricKind::Counter,
+                neither,
+                "service.name=shop"
+            ),
+            def(
+                "connections",
+                "{request}",
+                MetricKind::Gauge,
+                neither,
+                "service.name=shop"
+            ),
         ]
     );
-    let values: Vec<_> = batches[0].samples.iter().map(|s| (s.ts_us - NOW_US, s.value)).collect();
+    let values: Vec<_> = batches[0]
+        .samples
+        .iter()
+        .map(|s| (s.ts_us - NOW_US, s.value))
+        .collect();
     assert_eq!(values, [(5, -3.0), (6, 1.5), (7, 4.0)]);
 }
 
@@ -105,12 +139,25 @@ fn deltas_are_summed_up_per_series() {
     let mut taker = Taker::new();
     for (after_us, value) in [(1, 2.0), (2, 3.0), (3, 0.5)] {
         taker.take(vec![
-            sum("requests", DELTA, true, vec![number(after_us, value, &[("path", "/")])]),
+            sum(
+                "requests",
+                DELTA,
+                true,
+                vec![number(after_us, value, &[("path", "/")])],
+            ),
             sum("level", DELTA, false, vec![number(after_us, -value, &[])]),
         ]);
     }
-    let late = taker.take(vec![sum("requests", DELTA, true, vec![number(3, 9.0, &[("path", "/")])])]);
-    assert_eq!((late.rejected, late.reason), (1, Some(Reason::DeltaOutOfOrder)));
+    let late = taker.take(vec![sum(
+        "requests",
+        DELTA,
+        true,
+        vec![number(3, 9.0, &[("path", "/")])],
+    )]);
+    assert_eq!(
+        (late.rejected, late.reason),
+        (1, Some(Reason::DeltaOutOfOrder))
+    );
     assert_eq!(
         taker.rows(),
         [
@@ -173,7 +220,10 @@ fn histograms_become_buckets_count_and_sum() {
         ("latency_sum", "route=/a", 15.0),
         ("latency_max", "route=/a", 4.0),
     ] {
-        assert!(rows.contains(&row(name, labels, 2, value)), "{name} in {rows:#?}");
+        assert!(
+            rows.contains(&row(name, labels, 2, value)),
+            "{name} in {rows:#?}"
+        );
     }
     for (counts, bounds) in [(&[1, 2][..], &[1.0, 2.0][..]), (&[1, 2, 3], &[2.0, 1.0])] {
         let bad = taker.take(vec![histogram(CUMULATIVE, 1, counts, bounds)]);
@@ -222,12 +272,18 @@ fn exponential_histograms_become_powers_of_two_or_quantiles() {
     // At scale -1 the base is 4: bucket 1 is (4, 16].
     taker.take(vec![exponential(CUMULATIVE, -1, 1, &[5])]);
     let rows = taker.rows();
-    assert!(rows.contains(&row("size_bucket", "le=16", 1, 8.0)), "{rows:#?}");
+    assert!(
+        rows.contains(&row("size_bucket", "le=16", 1, 8.0)),
+        "{rows:#?}"
+    );
     let mut deltas = Taker::new();
     deltas.take(vec![exponential(DELTA, 3, 80, &[500, 497])]);
     let rows = deltas.rows();
     let middle = (80.5_f64 / 8.0).exp2();
-    assert!(rows.contains(&row("size", "quantile=0.5", 1, middle)), "{rows:#?}");
+    assert!(
+        rows.contains(&row("size", "quantile=0.5", 1, middle)),
+        "{rows:#?}"
+    );
     let bad = taker.take(vec![exponential(CUMULATIVE, 21, 0, &[1])]);
     assert_eq!(bad.reason, Some(Reason::Inconsistent));
 }
@@ -269,7 +325,10 @@ fn what_cannot_be_kept_is_counted_by_its_reason() {
         (gauge("a", vec![old]), Reason::TimeOutOfRange),
         (gauge("", vec![number(0, 1.0, &[])]), Reason::BadName),
         (gauge("a", vec![no_value]), Reason::Unsupported),
-        (sum("a", 0, true, vec![number(0, 1.0, &[])]), Reason::Unsupported),
+        (
+            sum("a", 0, true, vec![number(0, 1.0, &[])]),
+            Reason::Unsupported,
+        ),
         (
             gauge("a", vec![number(0, 1.0, &[("long", &"x".repeat(5_000))])]),
             Reason::LabelsTooLong,
@@ -287,7 +346,8 @@ fn an_explosion_of_labels_is_bounded() {
     let mut taker = Taker::new();
     let points = |from: usize| {
         let ids = from..from + 2_000;
-        ids.map(|id| number(0, 1.0, &[("user", &id.to_string())])).collect()
+        ids.map(|id| number(0, 1.0, &[("user", &id.to_string())]))
+            .collect()
     };
     let first = taker.take(vec![gauge("logins", points(0))]);
     assert_eq!((first.samples, first.rejected), (1_000, 1_000));

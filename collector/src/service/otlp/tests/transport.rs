@@ -66,7 +66,10 @@ impl Running {
     /// The values that a pass hands over.
     async fn values(&mut self) -> Vec<f64> {
         self.out.recorder.begin(clock::now().wall_us);
-        self.receivers[1].pass(&mut self.out).await.expect("it listens already");
+        self.receivers[1]
+            .pass(&mut self.out)
+            .await
+            .expect("it listens already");
         let batches = std::mem::take(&mut self.out.batches);
         let samples = batches.iter().flat_map(|batch| &batch.samples);
         samples.map(|sample| sample.value).collect()
@@ -75,10 +78,13 @@ impl Running {
 
 /// A request with one gauge of these values, now.
 fn message(values: &[f64]) -> Vec<u8> {
-    let points = values.iter().enumerate().map(|(at, value)| NumberDataPoint {
-        time_unix_nano: 0,
-        ..number(0, *value, &[("at", &at.to_string())])
-    });
+    let points = values
+        .iter()
+        .enumerate()
+        .map(|(at, value)| NumberDataPoint {
+            time_unix_nano: 0,
+            ..number(0, *value, &[("at", &at.to_string())])
+        });
     request(vec![gauge("level", points.collect())]).encode_to_vec()
 }
 
@@ -89,7 +95,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn grpc(message: &[u8], compressed: bool) -> Request<Full<Bytes>> {
-    let message = if compressed { gzip(message) } else { message.to_vec() };
+    let message = if compressed {
+        gzip(message)
+    } else {
+        message.to_vec()
+    };
     let mut body = vec![u8::from(compressed)];
     body.extend_from_slice(&(message.len() as u32).to_be_bytes());
     body.extend_from_slice(&message);
@@ -103,7 +113,9 @@ fn frame(path: &str, body: Vec<u8>, compressed: bool) -> Request<Full<Bytes>> {
     if compressed {
         request = request.header("grpc-encoding", "gzip");
     }
-    request.body(Full::new(body.into())).expect("a valid request")
+    request
+        .body(Full::new(body.into()))
+        .expect("a valid request")
 }
 
 fn post(path: &str, kind: &str, encoding: &str, body: Vec<u8>) -> Request<Full<Bytes>> {
@@ -113,7 +125,9 @@ fn post(path: &str, kind: &str, encoding: &str, body: Vec<u8>) -> Request<Full<B
     if !encoding.is_empty() {
         request = request.header("content-encoding", encoding);
     }
-    request.body(Full::new(body.into())).expect("a valid request")
+    request
+        .body(Full::new(body.into()))
+        .expect("a valid request")
 }
 
 /// The status of an answer of gRPC, wherever it stands, and its message.
@@ -121,7 +135,9 @@ fn status((parts, _, trailers): &Told) -> (String, String) {
     assert_eq!(parts.status, StatusCode::OK);
     let found = |name: &str| {
         let value = parts.headers.get(name).or_else(|| trailers.get(name));
-        value.map_or(String::new(), |value| value.to_str().expect("text").to_owned())
+        value.map_or(String::new(), |value| {
+            value.to_str().expect("text").to_owned()
+        })
     };
     (found("grpc-status"), found("grpc-message"))
 }
@@ -136,7 +152,11 @@ async fn grpc_takes_metrics_plain_and_compressed() {
     let requests = vec![grpc(&message(&[1.0]), false), grpc(&message(&[2.0]), true)];
     for told in ask_http2(running.grpc, requests).await {
         assert_eq!(status(&told), ("0".to_owned(), String::new()));
-        assert_eq!(told.1.first_chunk(), Some(&[0, 0, 0, 0, 0]), "an empty response, framed");
+        assert_eq!(
+            told.1.first_chunk(),
+            Some(&[0, 0, 0, 0, 0]),
+            "an empty response, framed"
+        );
     }
     let mut values = running.values().await;
     values.sort_by(f64::total_cmp);
@@ -168,7 +188,14 @@ async fn grpc_refuses_what_it_cannot_take() {
         (frame(METHOD, vec![], false), "3"),
         (frame(METHOD, vec![1, 0, 0, 0, 0], false), "12"),
         (frame(METHOD, vec![1, 0, 0, 0, 1, 9], true), "3"),
-        (frame("/opentelemetry.proto.collector.trace.v1.TraceService/Export", vec![], false), "12"),
+        (
+            frame(
+                "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+                vec![],
+                false,
+            ),
+            "12",
+        ),
         (grpc(&[0; 20_000], false), "8"),
         (grpc(&vec![0; 100_000], true), "8"),
     ] {
@@ -178,7 +205,12 @@ async fn grpc_refuses_what_it_cannot_take() {
         assert!(!words.is_empty());
     }
     assert_eq!(running.values().await, [] as [f64; 0]);
-    let told: Vec<_> = running.out.events.iter().map(|event| &event.message).collect();
+    let told: Vec<_> = running
+        .out
+        .events
+        .iter()
+        .map(|event| &event.message)
+        .collect();
     assert_eq!(told.len(), 1, "once: {told:?}");
     assert!(told[0].contains("malformed"), "{told:?}");
 }
@@ -190,13 +222,19 @@ async fn http_refuses_what_it_cannot_take() {
     let get = Request::get("/v1/metrics").header("host", "localhost");
     for (request, expected) in [
         (post("/v1/traces", protobuf, "", vec![]), 404),
-        (post("/v1/metrics", "application/json", "", b"{}".to_vec()), 415),
+        (
+            post("/v1/metrics", "application/json", "", b"{}".to_vec()),
+            415,
+        ),
         (post("/v1/metrics", "text/plain", "", vec![]), 415),
         (post("/v1/metrics", protobuf, "br", vec![]), 415),
         (post("/v1/metrics", protobuf, "", vec![0xff]), 400),
         (post("/v1/metrics", protobuf, "gzip", vec![1, 2, 3]), 400),
         (post("/v1/metrics", protobuf, "", vec![0; 20_000]), 413),
-        (post("/v1/metrics", protobuf, "gzip", gzip(&[0; 100_000])), 413),
+        (
+            post("/v1/metrics", protobuf, "gzip", gzip(&[0; 100_000])),
+            413,
+        ),
         (get.body(Full::default()).expect("valid"), 405),
     ] {
         let told = ask(running.http, request).await;
@@ -231,7 +269,11 @@ async fn rejected_points_are_named_in_the_answer() {
     assert_eq!(status(&told[0]).0, "0");
     let partial = response(&told[0].1[5..]).partial_success.expect("partial");
     assert_eq!(partial.rejected_data_points, 1);
-    assert!(partial.error_message.contains("max_series"), "{}", partial.error_message);
+    assert!(
+        partial.error_message.contains("max_series"),
+        "{}",
+        partial.error_message
+    );
     assert_eq!(running.values().await, [1.0, 2.0]);
     let told = &running.out.events[0].message;
     assert!(told.contains("1 samples of otlp were not taken"), "{told}");
@@ -278,7 +320,11 @@ async fn a_port_that_is_taken_is_named_and_tried_again() {
     let error = receiver.pass(&mut out).await.expect_err("it is taken");
     assert!(matches!(error, ServiceError::Refused { .. }));
     let words = error.to_string();
-    for expected in [&address.to_string(), "another process", "collector.otlp.grpc"] {
+    for expected in [
+        &address.to_string(),
+        "another process",
+        "collector.otlp.grpc",
+    ] {
         assert!(words.contains(expected), "{words}");
     }
     drop(taken);
