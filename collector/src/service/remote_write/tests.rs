@@ -192,7 +192,7 @@ fn metadata_says_what_a_metric_is() {
         &[("__name__", "queue_count")],
         &[(NOW_MS, 1.0)],
     )]);
-    let mut kind = |taker: &mut Taker| {
+    let kind = |taker: &mut Taker| {
         taker.take(Version::One, &bytes).expect("well formed");
         let batches = taker.intake.take(NOW_US);
         let view = batches[0].series[0]

@@ -155,7 +155,7 @@ fn types_units_and_names_make_definitions() {
 #[test]
 fn what_was_good_before_a_mistake_stays() {
     for (bad, column, what) in [
-        ("a{x=\"1\" 2", 11, "closing brace"),
+        ("a{x=\"1\" 2", 10, "closing brace"),
         ("a{x=\"1} 2", 10, "closing quote"),
         ("a{x=1} 2", 5, "quoted"),
         ("a{1x=\"1\"} 2", 3, "name of a label"),
