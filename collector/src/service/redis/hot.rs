@@ -39,7 +39,7 @@ impl Lfu {
     /// Accesses per second, given the reading before if there is one. A counter at its end gives what
     /// keeps it there, which is a lower bound.
     pub(super) fn rate_per_s(&self, before: Option<Reading>, now: Reading) -> f64 {
-        let kept = if self.decay_minutes > 0.0 {
+        let kept = if self.decay_minutes > 0.0 && now.counter > INITIAL {
             self.step(now.counter) / (self.decay_minutes * 60.0)
         } else {
             0.0
@@ -64,26 +64,40 @@ impl Lfu {
     }
 }
 
-/// The part of all accesses that each key takes. Keys whose counter is at its end share what the
-/// others leave, because their counter does not tell more.
-pub(super) fn shares(keys: &[(u8, f64)], accesses_per_s: f64) -> Vec<f64> {
-    if accesses_per_s <= 0.0 {
-        return vec![0.0; keys.len()];
-    }
-    let saturated = keys.iter().filter(|key| key.0 == SATURATED).count();
-    let below = keys.iter().filter(|key| key.0 != SATURATED);
-    let told: f64 = below.map(|key| key.1).sum();
-    let left = (accesses_per_s - told).max(0.0) / saturated.max(1) as f64;
-    let rate = |&(counter, rate): &(u8, f64)| {
+/// All accesses, and what the counters tell of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Traffic {
+    /// Accesses to all keys.
+    pub(super) per_s: f64,
+    /// Accesses to the keys whose counter is not at its end.
+    pub(super) told_per_s: f64,
+    /// Keys whose counter is at its end.
+    pub(super) saturated: f64,
+}
+
+impl Traffic {
+    /// Adds a key that stands for `weight` keys.
+    pub(super) fn add(&mut self, counter: u8, rate_per_s: f64, weight: f64) {
         if counter == SATURATED {
-            f64::max(rate, left)
+            self.saturated += weight;
         } else {
-            rate
+            self.told_per_s += rate_per_s * weight;
         }
-    };
-    keys.iter()
-        .map(|key| (rate(key) / accesses_per_s).clamp(0.0, 1.0))
-        .collect()
+    }
+
+    /// The part of all accesses that a key takes. Keys whose counter is at its end share what the
+    /// others leave, because their counter does not tell more.
+    pub(super) fn share(&self, counter: u8, rate_per_s: f64) -> f64 {
+        if self.per_s <= 0.0 {
+            return 0.0;
+        }
+        let mut rate = rate_per_s;
+        if counter == SATURATED {
+            let left = (self.per_s - self.told_per_s).max(0.0);
+            rate = rate.max(left / self.saturated.max(1.0));
+        }
+        (rate / self.per_s).clamp(0.0, 1.0)
+    }
 }
 
 #[cfg(test)]
@@ -141,12 +155,16 @@ mod tests {
 
     #[test]
     fn keys_at_the_end_of_the_counter_share_the_rest() {
-        let found = shares(&[(255, 42.0), (100, 10.0), (20, 1.0)], 1_011.0);
-        assert!((found[0] - 1_000.0 / 1_011.0).abs() < 1e-9, "{found:?}");
-        assert!((found[1] - 10.0 / 1_011.0).abs() < 1e-9);
-        assert_eq!(shares(&[(9, 5.0)], 0.0), [0.0]);
-        assert_eq!(shares(&[(9, 5.0)], 2.0), [1.0], "an estimate is no more than all");
-        assert!(shares(&[], 7.0).is_empty());
+        let mut traffic = Traffic {
+            per_s: 1_100.0,
+            ..Traffic::default()
+        };
+        traffic.add(255, 42.0, 1.0);
+        traffic.add(100, 10.0, 10.0);
+        assert!((traffic.share(255, 42.0) - 1_000.0 / 1_100.0).abs() < 1e-9);
+        assert!((traffic.share(100, 10.0) - 10.0 / 1_100.0).abs() < 1e-9);
+        assert_eq!(traffic.share(100, 9_999.0), 1.0, "no more than all");
+        assert_eq!(Traffic::default().share(255, 42.0), 0.0);
     }
 
     #[test]
