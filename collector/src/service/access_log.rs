@@ -301,6 +301,10 @@ impl Service for AccessLog {
             &mut self.told,
             out.recorder.ts_us(),
         ));
+        let trace = reading.tally.trace.as_mut();
+        let (ts_us, name) = (out.ts_us(), &self.config.name);
+        out.events
+            .extend(trace.and_then(|trace| trace.take(ts_us, &self.subject, name)));
         if let Some(path) = state_path {
             state::write(&path, &reading.state(now_ns)).map_err(|error| unavailable(&error))?;
         }
