@@ -153,7 +153,7 @@ impl Probe {
             let request =
                 exchange::request(&plan.target, &plan.method, &headers, &self.config.body, &connection)?;
             let answer = connection.exchange(request, &self.config.expect_body).await?;
-            Ok((connection, answer))
+            Ok::<_, Failure>((connection, answer))
         };
         match tokio::time::timeout(time_out, doing).await {
             Err(_) => outcome.failure = Some(Failure::timeout(time_out)),
