@@ -9,7 +9,7 @@ const MAX_SEGMENT_BYTES: usize = 40;
 const MIN_HEX_BYTES: usize = 8;
 /// Mixed text of so many letters is an id if there are `MIN_TOKEN_DIGITS` in it.
 const MIN_TOKEN_BYTES: usize = 16;
-const MIN_TOKEN_DIGITS: usize = 3;
+const MIN_TOKEN_DIGITS: usize = 2;
 /// What stands for an id.
 const ID: &str = "{id}";
 /// What stands for all segments beyond the bound.
