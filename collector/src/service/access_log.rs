@@ -140,9 +140,8 @@ impl Default for AccessLogConfig {
 }
 
 pub(super) fn services(configs: &[AccessLogConfig]) -> Vec<Box<dyn Service>> {
-    let service = |config: &AccessLogConfig| -> Box<dyn Service> {
-        Box::new(AccessLog::new(config.clone()))
-    };
+    let service =
+        |config: &AccessLogConfig| -> Box<dyn Service> { Box::new(AccessLog::new(config.clone())) };
     configs.iter().map(service).collect()
 }
 
@@ -241,7 +240,9 @@ impl AccessLog {
             patterns.collect(),
             kept.totals,
         );
-        let trace = config.trace.then(|| Trace::new(config.trace_one_in, config.trace_max));
+        let trace = config
+            .trace
+            .then(|| Trace::new(config.trace_one_in, config.trace_max));
         Ok(Reading {
             tail,
             tally: Tally {
@@ -308,11 +309,13 @@ impl Service for AccessLog {
         if let Some(path) = state_path {
             state::write(&path, &reading.state(now_ns)).map_err(|error| unavailable(&error))?;
         }
-        refreshed.and(read).map_err(|source| ServiceError::Unreachable {
-            what: format!("the access log {}", self.config.path.display()),
-            source: source.into(),
-            remedy: "look whether it is there and readable to the collector's user",
-        })
+        refreshed
+            .and(read)
+            .map_err(|source| ServiceError::Unreachable {
+                what: format!("the access log {}", self.config.path.display()),
+                source: source.into(),
+                remedy: "look whether it is there and readable to the collector's user",
+            })
     }
 }
 
@@ -340,7 +343,10 @@ impl Reading {
         let labels = [("service.name", service)];
         let mut count = |metric: u32, value| out.recorder.count(metric, &mut labels.clone(), value);
         count(const { id("http.server.log.lines") }, self.tally.lines);
-        count(const { id("http.server.log.malformed") }, self.tally.malformed);
+        count(
+            const { id("http.server.log.malformed") },
+            self.tally.malformed,
+        );
         count(const { id("http.server.log.lag") }, self.tail.lag());
         count(const { id("http.server.log.lost") }, self.lost_bytes());
         let endpoints = self.tally.counts.endpoints() as u64;
@@ -404,11 +410,7 @@ impl Tally {
 
 /// Notes a GET in the trace and among the repeats; says whether it was like the one before, where it
 /// can be compared.
-fn note_get(
-    entry: &Entry<'_>,
-    repeats: &mut Repeats,
-    trace: Option<&mut Trace>,
-) -> Option<bool> {
+fn note_get(entry: &Entry<'_>, repeats: &mut Repeats, trace: Option<&mut Trace>) -> Option<bool> {
     let bytes = entry.bytes.filter(|_| entry.status == 200);
     if bytes.is_none() && trace.is_none() {
         return None;
@@ -532,7 +534,10 @@ fn check(config: &AccessLogConfig) -> Result<(), ServiceError> {
         ),
         (
             config.routes.len() > MAX_ROUTES
-                || config.routes.iter().any(|text| Pattern::new(text).is_none()),
+                || config
+                    .routes
+                    .iter()
+                    .any(|text| Pattern::new(text).is_none()),
             "routes",
             "give at most 1000, each of which begins with /",
         ),

@@ -150,9 +150,16 @@ impl Probe {
                     Connection::open(stream, out, time_out, self.config.reuse).await?
                 }
             };
-            let request =
-                exchange::request(&plan.target, &plan.method, &headers, &self.config.body, &connection)?;
-            let answer = connection.exchange(request, &self.config.expect_body).await?;
+            let request = exchange::request(
+                &plan.target,
+                &plan.method,
+                &headers,
+                &self.config.body,
+                &connection,
+            )?;
+            let answer = connection
+                .exchange(request, &self.config.expect_body)
+                .await?;
             Ok::<_, Failure>((connection, answer))
         };
         match tokio::time::timeout(time_out, doing).await {
@@ -178,7 +185,8 @@ impl Probe {
             let class = usize::from(answer.status / 100).clamp(1, CLASSES.len()) - 1;
             self.classes[class] += 1;
             if outcome.failure.is_none() && self.config.method == "GET" {
-                self.comparison.note(answer.etag.as_deref(), answer.body_hash);
+                self.comparison
+                    .note(answer.etag.as_deref(), answer.body_hash);
             }
         }
         let name = self.config.name.as_str();
@@ -199,9 +207,18 @@ impl Probe {
         let times = [
             (const { id("httpcheck.duration") }, total_ns),
             (const { id("httpcheck.dns.lookup.duration") }, steps.dns_ns),
-            (const { id("httpcheck.client.connection.duration") }, steps.connect_ns),
-            (const { id("httpcheck.tls.handshake.duration") }, steps.tls_ns),
-            (const { id("httpcheck.response.first_byte.duration") }, first_byte_ns),
+            (
+                const { id("httpcheck.client.connection.duration") },
+                steps.connect_ns,
+            ),
+            (
+                const { id("httpcheck.tls.handshake.duration") },
+                steps.tls_ns,
+            ),
+            (
+                const { id("httpcheck.response.first_byte.duration") },
+                first_byte_ns,
+            ),
         ];
         for (metric, ns) in times {
             if let Some(ns) = ns {
@@ -209,7 +226,10 @@ impl Probe {
             }
         }
         if let Some(remaining_s) = steps.cert_remaining_s {
-            value(const { id("httpcheck.tls.cert_remaining") }, remaining_s as f64);
+            value(
+                const { id("httpcheck.tls.cert_remaining") },
+                remaining_s as f64,
+            );
         }
         if let Some(answer) = &outcome.answer {
             value(const { id("httpcheck.response.size") }, answer.bytes as f64);
@@ -217,12 +237,14 @@ impl Probe {
         for (class, count) in CLASSES.into_iter().zip(self.classes) {
             if count > 0 {
                 let labels = &mut [(SERVICE, name), ("http.response.status_class", class)];
-                out.recorder.count(const { id("httpcheck.responses") }, labels, count);
+                out.recorder
+                    .count(const { id("httpcheck.responses") }, labels, count);
             }
         }
         for (reason, count) in &self.errors {
             let labels = &mut [(SERVICE, name), ("error.type", *reason)];
-            out.recorder.count(const { id("httpcheck.errors") }, labels, *count);
+            out.recorder
+                .count(const { id("httpcheck.errors") }, labels, *count);
         }
     }
 }
@@ -285,7 +307,10 @@ fn plan(config: &HttpProbeConfig) -> Result<Plan, ServiceError> {
         .collect();
     let statuses = statuses.filter(|all| !all.is_empty()).ok_or_else(|| {
         let what = "expect_status is not understood".to_owned();
-        misconfigured(what, "write statuses such as \"2xx\", \"404\" or \"200-204\"")
+        misconfigured(
+            what,
+            "write statuses such as \"2xx\", \"404\" or \"200-204\"",
+        )
     })?;
     let tls = match target.is_secure {
         true => Some(Tls::new(config.ca_file.as_deref(), &[b"h2", b"http/1.1"])?),
@@ -317,7 +342,10 @@ fn status_range(text: &str) -> Option<(u16, u16)> {
 /// Whether an answer is the one that is expected.
 fn judge(answer: &Answer, statuses: &[(u16, u16)], expected: &str) -> Option<Failure> {
     let status = answer.status;
-    if !statuses.iter().any(|range| (range.0..=range.1).contains(&status)) {
+    if !statuses
+        .iter()
+        .any(|range| (range.0..=range.1).contains(&status))
+    {
         return Some(Failure::new("status", format!("the answer was {status}")));
     }
     if answer.is_cut {
@@ -339,7 +367,10 @@ pub(super) fn tell(
     }
     let (name, message) = match failure {
         Some(failure) => ("ProbeFailed", format!("{shown} fails: {failure}")),
-        None => ("ProbeRecovered", format!("{shown} answers as expected again")),
+        None => (
+            "ProbeRecovered",
+            format!("{shown} answers as expected again"),
+        ),
     };
     let reason = failure.map(|failure| ("error.type".to_owned(), failure.reason.to_owned()));
     Some(Event {

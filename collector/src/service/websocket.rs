@@ -188,7 +188,12 @@ impl Probe {
                 Err(failure) => outcome.error = Some(failure),
             }
         }
-        if let Some(config) = self.config.fan_out.as_ref().filter(|_| outcome.error.is_none()) {
+        if let Some(config) = self
+            .config
+            .fan_out
+            .as_ref()
+            .filter(|_| outcome.error.is_none())
+        {
             let mut subscribers = Vec::with_capacity(config.subscribers);
             while subscribers.len() < config.subscribers && outcome.failure.is_none() {
                 match session::open(target, tls, &headers, time_out, tried).await {
@@ -198,8 +203,7 @@ impl Probe {
             }
             if outcome.failure.is_none() {
                 let found = &mut outcome.fan_out;
-                let fanning =
-                    session::fan_out(&mut socket, &mut subscribers, config, found, tried);
+                let fanning = session::fan_out(&mut socket, &mut subscribers, config, found, tried);
                 outcome.error = bounded(time_out, fanning).await.err();
             }
         }
@@ -235,9 +239,18 @@ impl Probe {
         let handshakes = const { id("websocket.probe.handshakes") };
         recorder.count(handshakes, &mut labels.clone(), totals.handshakes);
         let times = [
-            (const { id("websocket.probe.connect.duration") }, outcome.tried.connect_ns),
-            (const { id("websocket.probe.handshake.duration") }, outcome.tried.handshake_ns),
-            (const { id("websocket.probe.echo.duration") }, outcome.echo_ns),
+            (
+                const { id("websocket.probe.connect.duration") },
+                outcome.tried.connect_ns,
+            ),
+            (
+                const { id("websocket.probe.handshake.duration") },
+                outcome.tried.handshake_ns,
+            ),
+            (
+                const { id("websocket.probe.echo.duration") },
+                outcome.echo_ns,
+            ),
         ];
         for (metric, ns) in times {
             if let Some(ns) = ns {
@@ -266,7 +279,12 @@ impl Probe {
             let labels = &mut [(SERVICE, name), ("error.type", *reason)];
             recorder.count(const { id("websocket.probe.errors") }, labels, *count);
         }
-        record_closes(const { id("websocket.probe.closes") }, &totals.closes, name, out);
+        record_closes(
+            const { id("websocket.probe.closes") },
+            &totals.closes,
+            name,
+            out,
+        );
     }
 
     fn record_watch(&self, out: &mut Pass) {
@@ -275,15 +293,26 @@ impl Probe {
         };
         let name = self.config.name.as_str();
         let counts = [
-            (const { id("websocket.watch.connected") }, u64::from(seen.connected)),
-            (const { id("websocket.watch.reconnects") }, seen.reconnects()),
+            (
+                const { id("websocket.watch.connected") },
+                u64::from(seen.connected),
+            ),
+            (
+                const { id("websocket.watch.reconnects") },
+                seen.reconnects(),
+            ),
             (const { id("websocket.watch.messages") }, seen.messages),
             (const { id("websocket.watch.io") }, seen.bytes),
         ];
         for (metric, count) in counts {
             out.recorder.count(metric, &mut [(SERVICE, name)], count);
         }
-        record_closes(const { id("websocket.watch.closes") }, &seen.closes, name, out);
+        record_closes(
+            const { id("websocket.watch.closes") },
+            &seen.closes,
+            name,
+            out,
+        );
     }
 
     fn record_port(&mut self, out: &mut Pass) -> Result<(), ServiceError> {
@@ -299,11 +328,14 @@ impl Probe {
         let (name, port) = (self.config.name.as_str(), number.to_string());
         let labels = [(SERVICE, name), ("server.port", port.as_str())];
         let connections = const { id("websocket.server.connections") };
-        out.recorder.count(connections, &mut labels.clone(), state.connections);
+        out.recorder
+            .count(connections, &mut labels.clone(), state.connections);
         let opened = const { id("websocket.server.connections.opened") };
-        out.recorder.count(opened, &mut labels.clone(), state.opened);
+        out.recorder
+            .count(opened, &mut labels.clone(), state.opened);
         let age = const { id("websocket.server.queue.age") };
-        out.recorder.record(age, &mut labels.clone(), state.oldest_us as f64 / 1e6);
+        out.recorder
+            .record(age, &mut labels.clone(), state.oldest_us as f64 / 1e6);
         for (direction, queue) in [("receive", state.receive), ("transmit", state.transmit)] {
             let [service, port] = labels;
             let labels = [service, port, ("network.io.direction", direction)];
@@ -348,7 +380,11 @@ impl Service for Probe {
         if self.config.watch && self.watch.is_none() {
             let watch = Watch::default();
             let (headers, time_out) = (self.config.headers.clone(), self.config.time_out);
-            out.spawn(watch.clone().run(target.clone(), tls.clone(), headers, time_out));
+            out.spawn(
+                watch
+                    .clone()
+                    .run(target.clone(), tls.clone(), headers, time_out),
+            );
             self.watch = Some(watch);
         }
         let outcome = self.probe(&target, tls.as_ref()).await;

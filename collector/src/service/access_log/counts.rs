@@ -222,7 +222,12 @@ fn record_totals(totals: &Totals, service: &str, out: &mut Recorder) {
     for (count, class) in totals.classes.iter().zip(CLASSES) {
         if *count > 0 {
             let [service, route, method] = base;
-            let labels = &mut [service, route, method, ("http.response.status_class", class)];
+            let labels = &mut [
+                service,
+                route,
+                method,
+                ("http.response.status_class", class),
+            ];
             out.count(const { id("http.server.requests") }, labels, *count);
         }
     }
@@ -234,11 +239,20 @@ fn record_totals(totals: &Totals, service: &str, out: &mut Recorder) {
         count(const { id("http.server.slow_requests") }, totals.slow);
     }
     if totals.compared > 0 {
-        count(const { id("http.server.responses.compared") }, totals.compared);
-        count(const { id("http.server.responses.identical") }, totals.identical);
+        count(
+            const { id("http.server.responses.compared") },
+            totals.compared,
+        );
+        count(
+            const { id("http.server.responses.identical") },
+            totals.identical,
+        );
     }
     if totals.first_attempts + totals.retries > 0 {
-        count(const { id("http.server.first_attempts") }, totals.first_attempts);
+        count(
+            const { id("http.server.first_attempts") },
+            totals.first_attempts,
+        );
         count(const { id("http.server.retries") }, totals.retries);
     }
     if totals.timed > 0 {

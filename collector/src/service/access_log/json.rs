@@ -118,12 +118,17 @@ impl JsonLines {
         }
         let bytes = found.bytes.and_then(|bytes| bytes.number());
         let duration = found.duration.and_then(|duration| duration.number());
-        let observed = self.wanted.iter().any(|(_, _, role)| *role == Role::Attempt);
+        let observed = self
+            .wanted
+            .iter()
+            .any(|(_, _, role)| *role == Role::Attempt);
         Some(Entry {
             method,
             target,
             status: status as u16,
-            bytes: bytes.filter(|bytes| (0.0..9e15).contains(bytes)).map(|bytes| bytes as u64),
+            bytes: bytes
+                .filter(|bytes| (0.0..9e15).contains(bytes))
+                .map(|bytes| bytes as u64),
             duration_us: duration.and_then(|duration| self.unit.to_us(duration)),
             retry: observed.then(|| found.attempt.is_some_and(|told| self.is_retry(&told))),
         })

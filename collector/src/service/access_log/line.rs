@@ -121,7 +121,9 @@ pub(super) fn split_request(request: &str) -> (&str, &str) {
     let Some((method, rest)) = request.split_once(' ') else {
         return ("", "");
     };
-    let target = rest.rsplit_once(" HTTP/").map_or(rest, |(target, _)| target);
+    let target = rest
+        .rsplit_once(" HTTP/")
+        .map_or(rest, |(target, _)| target);
     (method, target)
 }
 
@@ -164,7 +166,10 @@ mod tests {
     fn what_is_no_request_is_still_a_line() {
         let line = r#"::1 - - [10/Oct/2026:13:55:36 +0000] "\x16\x03\x01" 400 150"#;
         let entry = read(line, false, None).expect("well-formed");
-        assert_eq!((&*entry.method, &*entry.target, entry.status), ("", "", 400));
+        assert_eq!(
+            (&*entry.method, &*entry.target, entry.status),
+            ("", "", 400)
+        );
     }
 
     #[test]

@@ -60,7 +60,12 @@ pub(super) struct Tail {
 impl Tail {
     /// With positions, it goes on from there. Without, it begins at the end of what there is, or
     /// at the start.
-    pub(super) fn new(path: &Path, remembered: Vec<Position>, current_ns: i64, start: bool) -> Self {
+    pub(super) fn new(
+        path: &Path,
+        remembered: Vec<Position>,
+        current_ns: i64,
+        start: bool,
+    ) -> Self {
         Self {
             pattern: path.to_string_lossy().into_owned(),
             from_start: start || current_ns > 0,
@@ -384,7 +389,9 @@ fn modified_ns(found: &Metadata) -> i64 {
 /// among them.
 fn siblings(paths: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
     let of_one = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         let directory = path.parent().map(|parent| {
             if parent.as_os_str().is_empty() {
                 PathBuf::from(".")
@@ -408,7 +415,5 @@ fn siblings(paths: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
 fn is_rotation(suffix: &str) -> bool {
     let dated = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | 'T' | ':');
     matches!(suffix, ".old" | ".bak")
-        || (suffix.starts_with(['.', '-', '_'])
-            && suffix.len() > 1
-            && suffix.chars().all(dated))
+        || (suffix.starts_with(['.', '-', '_']) && suffix.len() > 1 && suffix.chars().all(dated))
 }

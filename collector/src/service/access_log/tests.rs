@@ -54,7 +54,10 @@ async fn lines(log: &mut AccessLog) -> f64 {
 async fn endpoints_are_counted_and_timed() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path());
-    append(&config.path, &["/orders/1", "/orders/2?x", "/orders/2?x", "/"]);
+    append(
+        &config.path,
+        &["/orders/1", "/orders/2?x", "/orders/2?x", "/"],
+    );
     let (rows, events) = pass(&mut AccessLog::new(config)).await;
     let orders = "http.request.method=GET,http.route=/orders/{id},service.name=shop";
     let requests = "http.request.method=GET,http.response.status_class=2xx,\
@@ -122,7 +125,10 @@ async fn a_line_is_counted_when_it_is_whole() {
     fs::write(&config.path, r#"::1 - - [t] "GET / HT"#).expect("writable");
     let mut log = AccessLog::new(config.clone());
     assert_eq!(lines(&mut log).await, 0.0);
-    let mut file = OpenOptions::new().append(true).open(&config.path).expect("there");
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(&config.path)
+        .expect("there");
     file.write_all(b"TP/1.1\" 200 1 0.1\n").expect("writable");
     let (rows, _) = pass(&mut log).await;
     assert_eq!(value(&rows, "http.server.log.lines", LINES), 1.0);
@@ -157,5 +163,8 @@ async fn endpoints_are_bounded_and_scanners_make_none() {
                  http.route=other,service.name=shop";
     assert_eq!(value(&rows, "http.server.requests", other), 2.0);
     assert_eq!(value(&rows, "http.server.log.endpoints", LINES), 2.0);
-    assert!(events[0].message.contains("raise max_endpoints"), "{events:?}");
+    assert!(
+        events[0].message.contains("raise max_endpoints"),
+        "{events:?}"
+    );
 }

@@ -154,11 +154,18 @@ mod tests {
             .split(' ')
             .map(|key| u64::from_str_radix(key, 16).expect("hexadecimal"))
             .collect();
-        let expected: Vec<u64> = order.into_iter().filter(|key| *key <= u64::MAX / 4).collect();
+        let expected: Vec<u64> = order
+            .into_iter()
+            .filter(|key| *key <= u64::MAX / 4)
+            .collect();
         assert_eq!(kept, expected);
         assert!((600..1_400).contains(&kept.len()), "{}", kept.len());
         assert_eq!(attribute(&event, "rate"), "0.25");
-        assert_eq!(trace.take(2, "access_log.x", "x"), None, "nothing was asked for");
+        assert_eq!(
+            trace.take(2, "access_log.x", "x"),
+            None,
+            "nothing was asked for"
+        );
     }
 
     #[test]

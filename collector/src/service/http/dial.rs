@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::Resumption;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -117,9 +117,14 @@ impl Target {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+        let query = url
+            .query()
+            .map_or(String::new(), |query| format!("?{query}"));
         Ok(Self {
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            host: host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
             port,
             is_secure,
             shown: format!("{}://{authority}{}", url.scheme(), url.path()),
@@ -167,8 +172,8 @@ pub(crate) async fn dial(
     let Some(tls) = tls.filter(|_| target.is_secure) else {
         return Ok(Stream::Plain(stream));
     };
-    let name = ServerName::try_from(target.host.clone())
-        .map_err(|error| Failure::new("tls", error))?;
+    let name =
+        ServerName::try_from(target.host.clone()).map_err(|error| Failure::new("tls", error))?;
     tls.noting.forget();
     let connector = TlsConnector::from(Arc::clone(&tls.config));
     let outcome = connector.connect(name, stream).await;

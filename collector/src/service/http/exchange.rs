@@ -92,7 +92,10 @@ impl Connection {
         };
         let response = response.map_err(|error| failed(&error))?;
         let first_byte_ns = clock::mono_ns() - sent;
-        let etag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+        let etag = response
+            .headers()
+            .get(ETAG)
+            .and_then(|tag| tag.to_str().ok());
         let mut answer = Answer {
             status: response.status().as_u16(),
             first_byte_ns,
@@ -108,7 +111,9 @@ impl Connection {
         let (mut hasher, mut looked) = (SipHasher13::new(), Vec::new());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| failed(&error))?;
-            let Some(part) = frame.data_ref() else { continue };
+            let Some(part) = frame.data_ref() else {
+                continue;
+            };
             answer.bytes += part.len() as u64;
             hasher.write(part);
             if !expected.is_empty() {
@@ -177,6 +182,10 @@ pub(super) fn request(
 }
 
 fn failed(error: &hyper::Error) -> Failure {
-    let reason = if error.is_parse() { "protocol" } else { "connection" };
+    let reason = if error.is_parse() {
+        "protocol"
+    } else {
+        "connection"
+    };
     Failure::new(reason, error)
 }

@@ -11,7 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::service::ServiceError;
 
 /// Headers whose values are secrets, so that they must not stand in the configuration.
-const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+const SECRET: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+];
 /// The longest value.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
 

@@ -77,7 +77,10 @@ async fn a_good_answer_is_measured_and_compared() {
     assert_eq!(value(&rows, "httpcheck.responses.identical", SHOP), 1.0);
     let first_byte = value(&rows, "httpcheck.response.first_byte.duration", SHOP);
     let total = value(&rows, "httpcheck.duration", SHOP);
-    assert!(0.0 < first_byte && first_byte < total, "{first_byte} {total}");
+    assert!(
+        0.0 < first_byte && first_byte < total,
+        "{first_byte} {total}"
+    );
 }
 
 #[tokio::test]

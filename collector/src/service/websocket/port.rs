@@ -159,7 +159,10 @@ mod tests {
     fn connections_and_queues_of_one_port_are_counted() {
         let mut port = Port::default();
         let state = port.judge(&sockets(TABLE), 1_000_000);
-        assert_eq!((state.connections, state.opened, state.oldest_us), (2, 0, 0));
+        assert_eq!(
+            (state.connections, state.opened, state.oldest_us),
+            (2, 0, 0)
+        );
         assert_eq!(state.transmit, Queue { sum: 256, max: 256 });
         assert_eq!(state.receive, Queue { sum: 2, max: 2 });
         let later = TABLE.replace(" 12 1", " 22 1");
@@ -173,7 +176,10 @@ mod tests {
     fn malformed_tables_are_errors() {
         for line in ["x", "0: 1 2 3", "0: A:1F90 B:1 01 zz 0 0 0 0 0 1"] {
             let table = format!("header\n{line}\n");
-            assert!(read(table.as_bytes(), 8080, &mut Vec::new()).is_err(), "{line}");
+            assert!(
+                read(table.as_bytes(), 8080, &mut Vec::new()).is_err(),
+                "{line}"
+            );
         }
     }
 }

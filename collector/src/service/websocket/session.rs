@@ -96,7 +96,10 @@ async fn connect(
 fn request(target: &Target, headers: &HeaderMap) -> Result<Request<()>, Failure> {
     let scheme = if target.is_secure { "wss" } else { "ws" };
     let mut request = Request::builder()
-        .uri(format!("{scheme}://{}{}", target.authority, target.path_and_query))
+        .uri(format!(
+            "{scheme}://{}{}",
+            target.authority, target.path_and_query
+        ))
         .header("Host", &target.authority)
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")
@@ -146,13 +149,16 @@ pub(super) async fn fan_out(
         let sent = clock::mono_ns();
         send(publisher, Message::text(text)).await?;
         let mut closes: Vec<Tried> = subscribers.iter().map(|_| Tried::default()).collect();
-        let waiting = subscribers.iter_mut().zip(&mut closes).map(|(one, closes)| {
-            let mark = &mark;
-            async move {
-                let outcome = receive(one, mark, closes).await;
-                outcome.map(|()| clock::mono_ns() - sent)
-            }
-        });
+        let waiting = subscribers
+            .iter_mut()
+            .zip(&mut closes)
+            .map(|(one, closes)| {
+                let mark = &mark;
+                async move {
+                    let outcome = receive(one, mark, closes).await;
+                    outcome.map(|()| clock::mono_ns() - sent)
+                }
+            });
         // What arrives is noted at once, so that it stays when the time is up.
         let mut waiting: futures::stream::FuturesUnordered<_> = waiting.collect();
         let mut failure = None;
@@ -209,7 +215,9 @@ async fn wait_for_pong(
 /// The next message; a close is counted and ends it.
 async fn next(socket: &mut Socket, tried: &mut Tried) -> Result<Message, Failure> {
     let code = match socket.next().await {
-        Some(Ok(Message::Close(frame))) => close_code(frame.as_ref().map(|frame| frame.code.into())),
+        Some(Ok(Message::Close(frame))) => {
+            close_code(frame.as_ref().map(|frame| frame.code.into()))
+        }
         Some(Ok(message)) => return Ok(message),
         Some(Err(error @ (Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_)))) => {
             return Err(failed(&error));

@@ -25,7 +25,9 @@ async fn room() -> SocketAddr {
         while let Ok((stream, _)) = listener.accept().await {
             let (said, mut heard) = (said.clone(), said.subscribe());
             tokio::spawn(async move {
-                let mut socket = tokio_tungstenite::accept_async(stream).await.expect("a client");
+                let mut socket = tokio_tungstenite::accept_async(stream)
+                    .await
+                    .expect("a client");
                 loop {
                     tokio::select! {
                         Ok(message) = heard.recv() => {
@@ -80,9 +82,16 @@ async fn echo_and_fan_out_are_timed() {
     assert_eq!(value(&rows, "websocket.probe.up", CHAT), 1.0);
     assert_eq!(value(&rows, "websocket.probe.handshakes", CHAT), 4.0);
     assert!(value(&rows, "websocket.probe.echo.duration", CHAT) > 0.0);
-    assert_eq!(value(&rows, "websocket.probe.fan_out.deliveries", CHAT), 12.0);
+    assert_eq!(
+        value(&rows, "websocket.probe.fan_out.deliveries", CHAT),
+        12.0
+    );
     assert_eq!(value(&rows, "websocket.probe.fan_out.lost", CHAT), 0.0);
-    let most = value(&rows, "websocket.probe.fan_out.duration", "quantile=1,service.name=chat");
+    let most = value(
+        &rows,
+        "websocket.probe.fan_out.duration",
+        "quantile=1,service.name=chat",
+    );
     assert!(most > 0.0);
 }
 
@@ -100,7 +109,10 @@ async fn a_refused_handshake_is_counted_by_its_status() {
     });
     let (rows, events) = pass(&mut Probe::new(config(address), Path::new(TABLES))).await;
     let labels = "error.type=403,service.name=chat";
-    assert_eq!(value(&rows, "websocket.probe.handshake.failures", labels), 1.0);
+    assert_eq!(
+        value(&rows, "websocket.probe.handshake.failures", labels),
+        1.0
+    );
     assert_eq!(value(&rows, "websocket.probe.up", CHAT), 0.0);
     assert_eq!(events.len(), 1, "{events:?}");
 }
@@ -114,5 +126,8 @@ async fn a_server_that_never_answers_is_a_timeout() {
     };
     let (rows, _) = pass(&mut Probe::new(config, Path::new(TABLES))).await;
     let labels = "error.type=timeout,service.name=chat";
-    assert_eq!(value(&rows, "websocket.probe.handshake.failures", labels), 1.0);
+    assert_eq!(
+        value(&rows, "websocket.probe.handshake.failures", labels),
+        1.0
+    );
 }
