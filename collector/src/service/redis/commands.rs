@@ -85,10 +85,43 @@ pub(super) fn calls_for_keys(info: &Info<'_>) -> f64 {
 
 /// Commands that look up no key by its name on behalf of a client.
 const WITHOUT_KEYS: [&str; 38] = [
-    "acl", "asking", "auth", "bgrewriteaof", "bgsave", "client", "cluster", "command", "config",
-    "dbsize", "debug", "discard", "echo", "exec", "flushall", "flushdb", "function", "hello", "info",
-    "keys", "latency", "memory", "module", "monitor", "multi", "object", "ping", "psubscribe",
-    "publish", "randomkey", "replconf", "role", "scan", "script", "select", "slowlog", "subscribe",
+    "acl",
+    "asking",
+    "auth",
+    "bgrewriteaof",
+    "bgsave",
+    "client",
+    "cluster",
+    "command",
+    "config",
+    "dbsize",
+    "debug",
+    "discard",
+    "echo",
+    "exec",
+    "flushall",
+    "flushdb",
+    "function",
+    "hello",
+    "info",
+    "keys",
+    "latency",
+    "memory",
+    "module",
+    "monitor",
+    "multi",
+    "object",
+    "ping",
+    "psubscribe",
+    "publish",
+    "randomkey",
+    "replconf",
+    "role",
+    "scan",
+    "script",
+    "select",
+    "slowlog",
+    "subscribe",
     "unwatch",
 ];
 
@@ -127,7 +160,11 @@ mod tests {
         let oom = "error.type=OOM,service.instance.id=main";
         assert_eq!(value(&rows, "redis.errors", oom), 7.0);
         let errors = rows.iter().filter(|row| row.0 == "redis.cmd.errors");
-        assert_eq!(errors.count(), 2, "commands that never failed have no series");
+        assert_eq!(
+            errors.count(),
+            2,
+            "commands that never failed have no series"
+        );
     }
 
     #[test]
@@ -138,7 +175,10 @@ mod tests {
             .filter(|row| row.0.starts_with("redis.cmd."))
             .map(|row| row.1.as_str())
             .collect();
-        assert!(!calls.is_empty() && calls.iter().all(|labels| labels.starts_with("cmd=keys")), "{calls:?}");
+        assert!(
+            !calls.is_empty() && calls.iter().all(|labels| labels.starts_with("cmd=keys")),
+            "{calls:?}"
+        );
     }
 
     #[test]

@@ -235,10 +235,7 @@ impl RedisConfig {
         if let Some(file) = &self.password_file {
             let text = std::fs::read_to_string(file).map_err(|source| {
                 misconfigured(
-                    format!(
-                        "password_file {} cannot be read ({source})",
-                        file.display()
-                    ),
+                    format!("password_file {} cannot be read ({source})", file.display()),
                     "write the password, alone, into a file that the collector's user can read"
                         .to_owned(),
                 )

@@ -120,7 +120,10 @@ impl Connection {
     }
 
     /// Sends all commands at once. An answer that is an error stands in its place.
-    pub(super) async fn ask(&mut self, pipeline: &mut redis::Pipeline) -> Result<Vec<Value>, RedisError> {
+    pub(super) async fn ask(
+        &mut self,
+        pipeline: &mut redis::Pipeline,
+    ) -> Result<Vec<Value>, RedisError> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }

@@ -138,8 +138,14 @@ mod tests {
             let mut estimates = Vec::new();
             for seed in 0..30 {
                 let first = simulate(lfu, per_s, 0, begin_s + 600, INITIAL, seed);
-                let second =
-                    simulate(lfu, per_s, begin_s + 600, begin_s + 1_200, first, seed + 1_000);
+                let second = simulate(
+                    lfu,
+                    per_s,
+                    begin_s + 600,
+                    begin_s + 1_200,
+                    first,
+                    seed + 1_000,
+                );
                 let before = reading(first, begin_s + 600);
                 let now = reading(second, begin_s + 1_200);
                 estimates.push(lfu.rate_per_s(Some(before), now));

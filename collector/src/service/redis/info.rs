@@ -53,7 +53,10 @@ impl<'a> Info<'a> {
 
     /// A field's number.
     pub(super) fn number(&self, field: &str) -> Option<f64> {
-        self.text(field)?.parse().ok().filter(|n: &f64| n.is_finite())
+        self.text(field)?
+            .parse()
+            .ok()
+            .filter(|n: &f64| n.is_finite())
     }
 
     /// The version's first number; `None` where this is no Redis.
@@ -82,13 +85,19 @@ pub(super) fn figure<'a>(figures: &'a str, key: &str) -> Option<&'a str> {
 
 /// One figure as a number.
 pub(super) fn figure_number(figures: &str, key: &str) -> Option<f64> {
-    figure(figures, key)?.parse().ok().filter(|n: &f64| n.is_finite())
+    figure(figures, key)?
+        .parse()
+        .ok()
+        .filter(|n: &f64| n.is_finite())
 }
 
 /// The number after a prefix, as in `db0`.
 fn numbered(key: &str, prefix: &str) -> Option<u32> {
     let digits = key.strip_prefix(prefix)?;
-    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+    digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())?
 }
 
 #[cfg(test)]
@@ -119,10 +128,18 @@ mod tests {
 
     #[test]
     fn garbage_is_no_server() {
-        for text in ["", "HTTP/1.1 400 Bad Request", "redis_version:x", "a:b:c\n:\n::"] {
+        for text in [
+            "",
+            "HTTP/1.1 400 Bad Request",
+            "redis_version:x",
+            "a:b:c\n:\n::",
+        ] {
             assert_eq!(Info::parse(text).major_version(), None, "{text}");
         }
-        assert_eq!(Info::parse("used_memory:NaN\nx:inf").number("used_memory"), None);
+        assert_eq!(
+            Info::parse("used_memory:NaN\nx:inf").number("used_memory"),
+            None
+        );
         assert_eq!(Info::parse("db:1\ndb99999999999:2").databases, []);
     }
 }

@@ -65,18 +65,31 @@ impl Walk<'_> {
         }
         self.lengths(&mut keys).await?;
         let complete = cursor == 0 && next == 0;
-        Ok(Some(Sampled { db, size, keys, complete }))
+        Ok(Some(Sampled {
+            db,
+            size,
+            keys,
+            complete,
+        }))
     }
 
     /// The keys that came up, once each, and those that are followed.
     fn looked(&self, db: u32, found: Vec<Vec<u8>>) -> Vec<Looked> {
         let mut seen = HashSet::new();
         let drawn = found.into_iter().map(|key| (key, true));
-        let followed = self.sampler.followed(db).into_iter().map(|key| (key, false));
+        let followed = self
+            .sampler
+            .followed(db)
+            .into_iter()
+            .map(|key| (key, false));
         let mut keys = Vec::new();
         for (key, drawn) in drawn.chain(followed) {
             if seen.insert(key.clone()) {
-                keys.push(Looked { key, drawn, ..Looked::default() });
+                keys.push(Looked {
+                    key,
+                    drawn,
+                    ..Looked::default()
+                });
             }
         }
         keys
@@ -115,7 +128,10 @@ impl Walk<'_> {
                 }
             }
         }
-        let counted = asked.iter().filter(|right| **right != Right::Memory).count();
+        let counted = asked
+            .iter()
+            .filter(|right| **right != Right::Memory)
+            .count();
         self.sampler.lookups += (keys_len(pipeline.len(), asked.len()) * counted) as u64;
         Ok(())
     }

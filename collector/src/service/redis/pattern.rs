@@ -73,7 +73,8 @@ impl Vocabulary {
         let mut pattern = String::new();
         for (token, separator) in tokens(key) {
             let known = |words: &HashSet<String>| words.contains(token.as_str());
-            if !is_word(&token) || matches!(self.places.get(pattern.as_str()), Some(Some(words)) if known(words))
+            if !is_word(&token)
+                || matches!(self.places.get(pattern.as_str()), Some(Some(words)) if known(words))
             {
                 pattern.push_str(&token);
             } else {
@@ -120,7 +121,10 @@ fn tokens(key: &[u8]) -> Vec<(String, Option<char>)> {
 fn uuid(text: &str) -> Option<usize> {
     let length = UUID_PARTS.iter().sum::<usize>() + UUID_PARTS.len() - 1;
     let candidate = text.get(..length)?;
-    let ends = text[length..].chars().next().is_none_or(|c| SEPARATORS.contains(&c));
+    let ends = text[length..]
+        .chars()
+        .next()
+        .is_none_or(|c| SEPARATORS.contains(&c));
     let mut parts = candidate.split('-');
     let fits = UUID_PARTS.iter().all(|expected| {
         parts.next().is_some_and(|part| {
@@ -171,7 +175,10 @@ mod tests {
             ("user:1234:cart", "user:*:cart"),
             ("v2/item-77.json", "v*/item-*.json"),
             ("session:6f1ed002ab5595859014ebf0951522d9", "session:*"),
-            ("job:2f1e4b9c-0a6d-4a34-9f11-abcdefabcdef:state", "job:*:state"),
+            (
+                "job:2f1e4b9c-0a6d-4a34-9f11-abcdefabcdef:state",
+                "job:*:state",
+            ),
             ("2f1e4b9c-0a6d-4a34-9f11-abcdefabcdef", "*"),
             ("order12a3", "order*a*"),
             ("12", "*"),
@@ -219,7 +226,10 @@ mod tests {
     fn places_are_bounded() {
         let mut vocabulary = Vocabulary::default();
         let letters = |n: usize| -> String {
-            format!("{n:05}").bytes().map(|b| char::from(b - b'0' + b'a')).collect()
+            format!("{n:05}")
+                .bytes()
+                .map(|b| char::from(b - b'0' + b'a'))
+                .collect()
         };
         for n in 0..20 * MAX_PLACES {
             let text = letters(n);

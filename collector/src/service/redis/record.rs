@@ -291,15 +291,26 @@ mod tests {
         let ages = primary
             .iter()
             .filter(|row| row.0 == "redis.replication.ack_age");
-        assert_eq!(ages.count(), 1, "a replica that synchronises has not acknowledged");
+        assert_eq!(
+            ages.count(),
+            1,
+            "a replica that synchronises has not acknowledged"
+        );
         let replica = recorded(
             "role:slave\nmaster_link_status:down\nmaster_last_io_seconds_ago:-1\nslave_repl_offset:60\n",
         );
         let main = "service.instance.id=main";
         assert_eq!(value(&replica, "redis.replication.link_up", main), 0.0);
-        assert_eq!(value(&replica, "redis.replication.replica_offset", main), 60.0);
+        assert_eq!(
+            value(&replica, "redis.replication.replica_offset", main),
+            60.0
+        );
         let role = "role=replica,service.instance.id=main";
         assert_eq!(value(&replica, "redis.role", role), 1.0);
-        assert!(!replica.iter().any(|row| row.0 == "redis.replication.last_io"));
+        assert!(
+            !replica
+                .iter()
+                .any(|row| row.0 == "redis.replication.last_io")
+        );
     }
 }

@@ -135,7 +135,9 @@ pub(super) struct Rights {
 impl Rights {
     /// Whether to ask at all.
     pub(super) fn may(&self, right: Right, ts_us: i64) -> bool {
-        self.again_us.get(&right).is_none_or(|again| *again <= ts_us)
+        self.again_us
+            .get(&right)
+            .is_none_or(|again| *again <= ts_us)
     }
 
     /// Takes note of an answer; says what is new about it.
@@ -163,7 +165,8 @@ impl Rights {
             )),
         };
         if outcome.is_err() {
-            self.again_us.insert(right, ts_us.saturating_add(ASK_AGAIN_US));
+            self.again_us
+                .insert(right, ts_us.saturating_add(ASK_AGAIN_US));
         } else {
             self.again_us.remove(&right);
         }
@@ -187,18 +190,27 @@ mod tests {
     #[test]
     fn refusals_are_told_apart() {
         let command = "NOPERM this user has no permissions to run the 'scan' command";
-        assert!(matches!(refusal(&error(command)), Some(Refusal::Command(_))));
+        assert!(matches!(
+            refusal(&error(command)),
+            Some(Refusal::Command(_))
+        ));
         for key in [
             "NOPERM No permissions to access a key",
             "NOPERM this user has no permissions to access one of the keys used as arguments",
         ] {
-            assert!(matches!(refusal(&error(key)), Some(Refusal::Key(_))), "{key}");
+            assert!(
+                matches!(refusal(&error(key)), Some(Refusal::Key(_))),
+                "{key}"
+            );
         }
         for absent in [
             "ERR unknown command 'CONFIG', with args beginning with: 'GET'",
             "ERR unknown subcommand 'FREQ'. Try OBJECT HELP.",
         ] {
-            assert!(matches!(refusal(&error(absent)), Some(Refusal::Absent(_))), "{absent}");
+            assert!(
+                matches!(refusal(&error(absent)), Some(Refusal::Absent(_))),
+                "{absent}"
+            );
         }
         for later in [
             "LOADING Redis is loading the dataset in memory",
@@ -219,12 +231,22 @@ mod tests {
         let mut rights = Rights::default();
         let refused = Refusal::Command("NoPerm".to_owned());
         let mut note = |rights: &mut Rights, refusal, second: i64| {
-            rights.note(Right::SlowLog, refusal, "redis.main", "watch", second * 1_000_000)
+            rights.note(
+                Right::SlowLog,
+                refusal,
+                "redis.main",
+                "watch",
+                second * 1_000_000,
+            )
         };
         let event = note(&mut rights, Some(&refused), 0).expect("told");
         assert_eq!(event.name, EventName::ComponentFailed);
         assert_eq!(event.subject, "redis.main.slow_log");
-        assert!(event.message.ends_with("ACL SETUSER watch +slowlog|get"), "{}", event.message);
+        assert!(
+            event.message.ends_with("ACL SETUSER watch +slowlog|get"),
+            "{}",
+            event.message
+        );
         assert!(!rights.may(Right::SlowLog, 1_000_000) && rights.may(Right::Scan, 0));
         assert!(rights.may(Right::SlowLog, 300_000_000));
         assert_eq!(note(&mut rights, Some(&refused), 300), None, "told once");

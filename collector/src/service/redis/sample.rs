@@ -103,8 +103,16 @@ impl Sampler {
 
     /// The keys of a database that are looked at every time.
     pub(super) fn followed(&self, db: u32) -> Vec<Vec<u8>> {
-        let big = self.big.iter().filter(|big| big.db == db).map(|big| &big.key);
-        let hot = self.hot.iter().filter(|hot| hot.db == db).map(|hot| &hot.key);
+        let big = self
+            .big
+            .iter()
+            .filter(|big| big.db == db)
+            .map(|big| &big.key);
+        let hot = self
+            .hot
+            .iter()
+            .filter(|hot| hot.db == db)
+            .map(|hot| &hot.key);
         let mut keys: Vec<Vec<u8>> = big.chain(hot).cloned().collect();
         keys.sort();
         keys.dedup();
@@ -193,7 +201,10 @@ impl Sampler {
                 let Some(counter) = looked.counter else {
                     continue;
                 };
-                let before = self.hot.iter().find(|hot| hot.db == db.db && hot.key == looked.key);
+                let before = self
+                    .hot
+                    .iter()
+                    .find(|hot| hot.db == db.db && hot.key == looked.key);
                 let reading = Reading { counter, ts_us };
                 let rate_per_s = lfu.rate_per_s(before.map(|hot| hot.reading), reading);
                 if looked.drawn {
@@ -201,7 +212,13 @@ impl Sampler {
                 }
                 let key = looked.key.clone();
                 let (db, share) = (db.db, 0.0);
-                hot.push(Hot { db, key, reading, rate_per_s, share });
+                hot.push(Hot {
+                    db,
+                    key,
+                    reading,
+                    rate_per_s,
+                    share,
+                });
             }
         }
         hot.sort_by(|a, b| {
@@ -253,7 +270,11 @@ impl Sampler {
             let number = db.to_string();
             let labels = [("db", number.as_str())];
             samples.record(const { id("redis.sample.keys") }, &labels, keys as f64);
-            all.extend(merged.into_iter().map(|(pattern, tally)| (*db, pattern, tally)));
+            all.extend(
+                merged
+                    .into_iter()
+                    .map(|(pattern, tally)| (*db, pattern, tally)),
+            );
         }
         all.sort_by_key(|(db, _, tally)| (std::cmp::Reverse(tally.keys), *db));
         for (db, pattern, tally) in all.into_iter().take(limit) {
@@ -326,7 +347,10 @@ impl<'a> Largest<'a> {
         let name = std::str::from_utf8(key).ok();
         let name = name.filter(|name| self.named && name.len() <= MAX_KEY_BYTES);
         let pattern = self.vocabulary.pattern(key);
-        let largest = self.values.entry((db, pattern, kind, name)).or_insert(value);
+        let largest = self
+            .values
+            .entry((db, pattern, kind, name))
+            .or_insert(value);
         *largest = largest.max(value);
     }
 

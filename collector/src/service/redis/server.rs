@@ -72,10 +72,7 @@ impl Server {
 
     /// Asks for everything that one round trip can bring. A connection that has broken since the last
     /// pass is made anew once.
-    async fn ask(
-        &mut self,
-        out: &Pass,
-    ) -> Result<(Connection, Login, Answers), ServiceError> {
+    async fn ask(&mut self, out: &Pass) -> Result<(Connection, Login, Answers), ServiceError> {
         let ts_us = out.ts_us();
         let slow_log = self.config.slow_log.enabled
             && ts_us >= self.slow_log_due_us
@@ -116,7 +113,11 @@ impl Server {
         let info = self.info(answers.next())?;
         let slow_log = if slow_log { answers.next() } else { None };
         let settings = answers.collect();
-        let answers = Answers { info, slow_log, settings };
+        let answers = Answers {
+            info,
+            slow_log,
+            settings,
+        };
         Ok((connection, login, answers))
     }
 
@@ -167,12 +168,19 @@ impl Server {
         })
     }
 
-    fn take_slow_log(&mut self, answer: &Value, login: &Login, out: &mut Pass) -> Option<ServiceError> {
+    fn take_slow_log(
+        &mut self,
+        answer: &Value,
+        login: &Login,
+        out: &mut Pass,
+    ) -> Option<ServiceError> {
         let ts_us = out.ts_us();
         self.slow_log_due_us = ts_us.saturating_add(micros(self.config.slow_log.interval));
         let refused = refusal(answer);
         let (subject, user) = (self.subject.as_str(), login.user.as_str());
-        let told = self.rights.note(Right::SlowLog, refused.as_ref(), subject, user, ts_us);
+        let told = self
+            .rights
+            .note(Right::SlowLog, refused.as_ref(), subject, user, ts_us);
         out.events.extend(told);
         if refused.is_some() {
             return None;
@@ -206,7 +214,9 @@ impl Server {
             let refused = answers.iter().find_map(refusal);
             let (subject, user) = (self.subject.as_str(), login.user.as_str());
             let outcome = refused.filter(|_| refusal(first).is_some());
-            let told = self.rights.note(Right::Settings, outcome.as_ref(), subject, user, ts_us);
+            let told = self
+                .rights
+                .note(Right::Settings, outcome.as_ref(), subject, user, ts_us);
             out.events.extend(told);
         }
         let read = Settings::read(answers);
@@ -236,7 +246,9 @@ impl Server {
         let initial = u32::try_from(login.database).unwrap_or(0);
         let databases: Vec<(u32, f64)> = databases(info);
         let plan = Sampler::plan(&databases, self.config.sample.count);
-        let counters = info.text("maxmemory_policy").is_some_and(|policy| policy.ends_with("lfu"));
+        let counters = info
+            .text("maxmemory_policy")
+            .is_some_and(|policy| policy.ends_with("lfu"));
         let mut walk = Walk {
             connection,
             config: &self.config.sample,
@@ -249,7 +261,10 @@ impl Server {
         let mut current = initial;
         let mut outcome = Ok(());
         for (db, count) in plan {
-            let size = databases.iter().find(|known| known.0 == db).map_or(0.0, |db| db.1);
+            let size = databases
+                .iter()
+                .find(|known| known.0 == db)
+                .map_or(0.0, |db| db.1);
             if db != current && !walk.allowed.contains(&Right::Select) {
                 continue;
             }
@@ -272,13 +287,17 @@ impl Server {
         }
         for (right, refused) in notes {
             let (subject, user) = (self.subject.as_str(), login.user.as_str());
-            let told = self.rights.note(right, refused.as_ref(), subject, user, ts_us);
+            let told = self
+                .rights
+                .note(right, refused.as_ref(), subject, user, ts_us);
             out.events.extend(told);
         }
         outcome?;
         let lfu = self.settings.lfu();
-        self.sampler.take(&self.config.sample, &sampled, lfu, accesses_per_s, ts_us);
-        self.sampler.record(&self.config.sample, &mut samples(&self.config, out));
+        self.sampler
+            .take(&self.config.sample, &sampled, lfu, accesses_per_s, ts_us);
+        self.sampler
+            .record(&self.config.sample, &mut samples(&self.config, out));
         Ok(())
     }
 
@@ -360,7 +379,10 @@ fn samples<'a>(config: &'a RedisConfig, out: &'a mut Pass) -> Samples<'a> {
 /// The databases and how many keys each has.
 fn databases(info: &Info<'_>) -> Vec<(u32, f64)> {
     let size = |figures| super::info::figure_number(figures, "keys").unwrap_or(0.0);
-    info.databases.iter().map(|(db, figures)| (*db, size(figures))).collect()
+    info.databases
+        .iter()
+        .map(|(db, figures)| (*db, size(figures)))
+        .collect()
 }
 
 /// What may be asked about keys now.
@@ -374,5 +396,7 @@ fn allowed(rights: &Rights, ts_us: i64) -> HashSet<Right> {
         Right::Kind,
         Right::Length,
     ];
-    all.into_iter().filter(|right| rights.may(*right, ts_us)).collect()
+    all.into_iter()
+        .filter(|right| rights.may(*right, ts_us))
+        .collect()
 }

@@ -63,9 +63,7 @@ impl Settings {
         }
         if let Some(enabled) = info.text("aof_enabled") {
             let value = if enabled == "1" { "yes" } else { "no" };
-            settings
-                .0
-                .push(("appendonly".to_owned(), value.to_owned()));
+            settings.0.push(("appendonly".to_owned(), value.to_owned()));
         }
         if let Some(hz) = info.text("configured_hz") {
             settings.0.push(("hz".to_owned(), hz.to_owned()));

@@ -188,7 +188,8 @@ fn command(arguments: &[Value]) -> Option<(String, Option<&[u8]>)> {
 /// A name in lower case, if it is one.
 fn plain_word(bytes: &[u8]) -> Option<String> {
     let named = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    let plausible = !bytes.is_empty() && bytes.len() <= MAX_COMMAND_BYTES && bytes.iter().all(named);
+    let plausible =
+        !bytes.is_empty() && bytes.len() <= MAX_COMMAND_BYTES && bytes.iter().all(named);
     plausible.then(|| String::from_utf8_lossy(bytes).to_lowercase())
 }
 
@@ -245,7 +246,11 @@ mod tests {
         assert_eq!(messages[1..], expected[1..]);
         assert!(!format!("{events:?}").contains("secret"));
         assert_eq!(events[3].ts_us, 1_009_000_000);
-        assert!(events[3].attributes.contains(&("pattern".to_owned(), "user:*".to_owned())));
+        assert!(
+            events[3]
+                .attributes
+                .contains(&("pattern".to_owned(), "user:*".to_owned()))
+        );
     }
 
     #[test]
@@ -254,7 +259,8 @@ mod tests {
             let items = ids.iter().map(|id| entry(*id, 1, &["get", "a"])).collect();
             parse(&Value::Array(items)).0
         };
-        let ids = |entries: Vec<Entry>| -> Vec<i64> { entries.iter().map(|entry| entry.id).collect() };
+        let ids =
+            |entries: Vec<Entry>| -> Vec<i64> { entries.iter().map(|entry| entry.id).collect() };
         let mut log = SlowLog::default();
         assert_eq!(ids(log.take(parsed(&[5, 4, 3]), 1_004)), [5, 4]);
         assert_eq!((log.last_id, log.seen), (Some(5), 2));
@@ -267,7 +273,11 @@ mod tests {
         assert_eq!(log.seen, 7);
         let mut empty = SlowLog::default();
         empty.take(Vec::new(), 0);
-        assert_eq!(ids(empty.take(parsed(&[0]), 9_999_999)), [0], "it came after the first reading");
+        assert_eq!(
+            ids(empty.take(parsed(&[0]), 9_999_999)),
+            [0],
+            "it came after the first reading"
+        );
     }
 
     #[test]
@@ -285,7 +295,9 @@ mod tests {
     #[test]
     fn the_slowest_call_of_each_command_is_found() {
         let items = [(1, 500, "get"), (2, 900, "get"), (3, 100, "sort")];
-        let items = items.iter().map(|(id, us, name)| entry(*id, *us, &[name, "k"]));
+        let items = items
+            .iter()
+            .map(|(id, us, name)| entry(*id, *us, &[name, "k"]));
         let (entries, _) = parse(&Value::Array(items.collect()));
         let slowest: Vec<(&str, f64)> = slowest(&entries).into_iter().collect();
         assert_eq!(slowest, [("get", 0.0009), ("sort", 0.0001)]);
