@@ -6,6 +6,8 @@ mod aggregates;
 mod anomalies;
 mod change_points;
 mod counter_rate;
+pub(crate) mod human;
+mod json_object;
 mod label;
 mod lists;
 mod lookback;
@@ -39,6 +41,8 @@ pub(crate) fn register(context: &SessionContext) {
     for function in aggregates::all() {
         context.register_udaf(AggregateUDF::from(function));
     }
+    context.register_udf(ScalarUDF::from(json_object::JsonObject::new()));
+    context.register_udf(ScalarUDF::from(human::Human::new()));
     context.register_udwf(WindowUDF::from(counter_rate::CounterRate::new()));
 }
 

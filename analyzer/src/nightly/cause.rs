@@ -45,7 +45,7 @@ pub async fn marks(engine: &Engine, whole: Window) -> Result<Vec<Cause>, EngineE
 
 /// Names suspects: marks within the hour before the onset, where an onset is only known to a step,
 /// and findings that began within two steps of it.
-pub(super) fn suspect(findings: &mut [Finding], marks: &[Cause], step_s: i64) {
+pub(crate) fn suspect(findings: &mut [Finding], marks: &[Cause], step_s: i64) {
     let step_us = step_s * 1_000_000;
     let others: Vec<(String, i64, String)> = findings
         .iter()
