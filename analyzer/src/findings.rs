@@ -166,7 +166,8 @@ pub fn events(nightly: &Nightly, day: &str, held: &[Held], now_us: i64) -> Vec<E
 pub(crate) const LIVE: &str = "live";
 
 fn is_live(id: &str) -> bool {
-    id.strip_prefix(LIVE).is_some_and(|rest| rest.starts_with('-'))
+    id.strip_prefix(LIVE)
+        .is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// What is told of a finding when it is opened, or when more belongs to it than was known.
