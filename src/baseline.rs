@@ -82,8 +82,12 @@ fn take(settings: &Settings, args: &BaselineArgs) -> anyhow::Result<Outcome> {
         return Ok(Outcome::TooLittleData);
     }
     let path = taken.save(&settings.data)?;
-    facts::append(settings, &[taken.event(now_us)])
-        .with_context(|| format!("the baseline is kept in {}, but the log is not told", path.display()))?;
+    facts::append(settings, &[taken.event(now_us)]).with_context(|| {
+        format!(
+            "the baseline is kept in {}, but the log is not told",
+            path.display()
+        )
+    })?;
     println!(
         "baseline {name:?} of {} series is kept in {}",
         taken.series.len(),
@@ -125,7 +129,15 @@ fn show(
         .load_preset(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header([
-            "series", "host", "samples", "median", "spread", "p5", "p95", "p99", "by the hour",
+            "series",
+            "host",
+            "samples",
+            "median",
+            "spread",
+            "p5",
+            "p95",
+            "p99",
+            "by the hour",
         ]);
     let wanted = |series: &&SeriesBaseline| metric.is_none_or(|metric| metric == series.metric);
     for series in found.series.iter().filter(wanted) {

@@ -173,7 +173,7 @@ fn page(settings: &Settings, id: &str) -> anyhow::Result<String> {
     let calendar = settings.config.nightly.calendar()?;
     query::runtime()?.block_on(async {
         let engine = query::open(settings, At::Latest, &[]).await?;
-        let told = findings::told(&engine, id).await?;
+        let told = findings::read(&engine, id).await?;
         let finding = told.ok_or_else(|| unknown(id))?;
         let day = calendar
             .date(finding.onset_us)

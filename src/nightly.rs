@@ -98,7 +98,9 @@ pub(crate) fn run(settings: &Settings, args: &NightlyArgs) -> anyhow::Result<Out
         min_effect_pct: args.min_effect,
         ..NightlyOptions::default()
     };
-    let first = date.checked_sub_days(Days::new(REOPENED_DAYS)).unwrap_or(date);
+    let first = date
+        .checked_sub_days(Days::new(REOPENED_DAYS))
+        .unwrap_or(date);
     let (day, reopened) = query::runtime()?.block_on(async {
         let engine = query::open(settings, At::Latest, &[]).await?;
         let day = Day::analyse(&engine, calendar, date, &options).await?;
@@ -185,9 +187,9 @@ impl Day {
         date: NaiveDate,
         options: &NightlyOptions,
     ) -> anyhow::Result<Self> {
-        let day = calendar.day(date).ok_or_else(|| {
-            UsageError(format!("{date} is no day in {}", calendar.zone()))
-        })?;
+        let day = calendar
+            .day(date)
+            .ok_or_else(|| UsageError(format!("{date} is no day in {}", calendar.zone())))?;
         let name = date.to_string();
         let analysed = nightly(engine, &NightlyOptions { day, ..*options }).await?;
         let held = findings::held(engine, Some(&name)).await?;

@@ -133,7 +133,9 @@ fn to_text(validation: &Validation) -> String {
         ("a series in two windows", validation.compare_alarms),
         ("two load runs alike", validation.run_alarms),
     ];
-    let rows = alarms.into_iter().map(|(name, rate)| [name.to_owned(), of(rate), per_mille(rate)]);
+    let rows = alarms
+        .into_iter()
+        .map(|(name, rate)| [name.to_owned(), of(rate), per_mille(rate)]);
     let header = ["false alarms", "alarms", "per 1,000 (95 %)"];
     let _ = writeln!(text, "{}", table(header, rows));
     let rows = validation.power.iter().map(|Power { effect_pct, found }| {

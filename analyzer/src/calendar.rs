@@ -2,7 +2,9 @@
 
 use std::str::FromStr as _;
 
-use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _};
+use chrono::{
+    DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _,
+};
 use chrono_tz::Tz;
 
 use crate::compare::Window;

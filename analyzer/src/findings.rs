@@ -1,7 +1,7 @@
 //! The life of findings, as events: what an analysis adds to what is held already, and what people
 //! say of it. Each change is told once, and nothing is erased.
 
-mod told;
+mod read;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::engine::{Engine, EngineError, QueryOptions};
 use crate::nightly::{Evidence, Finding, Nightly, fingerprint};
 use crate::rule::text;
 
-pub use told::told;
+pub use read::read;
 
 /// Members of a finding that are told with it; the rest is one query away.
 const MOST_EVIDENCE: usize = 20;
@@ -166,7 +166,8 @@ pub fn events(nightly: &Nightly, day: &str, held: &[Held], now_us: i64) -> Vec<E
 pub(crate) const LIVE: &str = "live";
 
 fn is_live(id: &str) -> bool {
-    id.strip_prefix(LIVE).is_some_and(|rest| rest.starts_with('-'))
+    id.strip_prefix(LIVE)
+        .is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// What is told of a finding when it is opened, or when more belongs to it than was known.

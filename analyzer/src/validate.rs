@@ -8,8 +8,8 @@
 mod replay;
 
 use driftline_schemas::{Component, Event, EventName};
-use driftline_stats::noise::Noise;
 use driftline_stats::binomial;
+use driftline_stats::noise::Noise;
 use serde_json::{Value, json};
 
 use crate::columns::Columns;

@@ -116,11 +116,17 @@ fn to_text(
         .load_preset(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header([
-            "series", "host", before, after, "change", "interval", "could see", "verdict",
+            "series",
+            "host",
+            before,
+            after,
+            "change",
+            "interval",
+            "could see",
+            "verdict",
         ]);
-    let moved = |shift: &&WindowShift| {
-        !matches!(shift.verdict, Verdict::NoChange | Verdict::TooLittleData)
-    };
+    let moved =
+        |shift: &&WindowShift| !matches!(shift.verdict, Verdict::NoChange | Verdict::TooLittleData);
     let quiet: Vec<&WindowShift> = shifts.iter().filter(|shift| !moved(shift)).collect();
     for shift in shifts
         .iter()
@@ -211,7 +217,15 @@ mod tests {
                 until_us: now
             })
         );
-        for wrong in ["", "now", "now..now", "now-1h..now-2h", "now+1h..now", "x..y", "nowhere..now"] {
+        for wrong in [
+            "",
+            "now",
+            "now..now",
+            "now-1h..now-2h",
+            "now+1h..now",
+            "x..y",
+            "nowhere..now",
+        ] {
             assert!(parse_window(wrong, now).is_err(), "{wrong}");
         }
     }

@@ -138,7 +138,13 @@ mod tests {
 
     #[test]
     fn a_day_is_told_from_a_week_and_noise_from_both() {
-        let busy = |at_s: i64| if at_s.rem_euclid(86_400) < 8 * HOUR_S { 0.0 } else { 5.0 };
+        let busy = |at_s: i64| {
+            if at_s.rem_euclid(86_400) < 8 * HOUR_S {
+                0.0
+            } else {
+                5.0
+            }
+        };
         let (at_s, values) = points(28, busy);
         let day = Season::of(&at_s, &values).expect("a season");
         assert_eq!((day.period, day.medians.len()), (Period::Day, 24));
@@ -148,7 +154,14 @@ mod tests {
         let rise = noon.expect("an hour") - night.expect("an hour");
         assert!((rise - 5.0).abs() < 0.5, "{rise}");
 
-        let weekend = |at_s: i64| busy(at_s) * if Period::Week.hour(at_s) >= 120 { 0.0 } else { 1.0 };
+        let weekend = |at_s: i64| {
+            busy(at_s)
+                * if Period::Week.hour(at_s) >= 120 {
+                    0.0
+                } else {
+                    1.0
+                }
+        };
         let (at_s, values) = points(28, weekend);
         let week = Season::of(&at_s, &values).expect("a season");
         assert_eq!((week.period, week.medians.len()), (Period::Week, 168));

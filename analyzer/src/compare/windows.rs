@@ -36,7 +36,9 @@ pub struct Selector {
 
 /// A selector that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} selects no series: expected key=value, several with commas between, such as host=web-3")]
+#[error(
+    "{0:?} selects no series: expected key=value, several with commas between, such as host=web-3"
+)]
 pub struct SelectorError(String);
 
 /// What is said of one series.
@@ -102,7 +104,9 @@ impl Selector {
         let has = |(key, value): &(String, String)| match key.as_str() {
             "host" => series.host == *value,
             "component" => series.component == *value,
-            _ => labels.iter().any(|label| label.0 == *key && label.1 == *value),
+            _ => labels
+                .iter()
+                .any(|label| label.0 == *key && label.1 == *value),
         };
         self.wanted.iter().all(has)
     }
@@ -173,11 +177,7 @@ fn identity(series: &PointSeries) -> [&str; 5] {
     ]
 }
 
-fn two_windows(
-    a: &[PointSeries],
-    b: &[PointSeries],
-    options: &WindowOptions,
-) -> Vec<WindowShift> {
+fn two_windows(a: &[PointSeries], b: &[PointSeries], options: &WindowOptions) -> Vec<WindowShift> {
     let before: BTreeMap<[&str; 5], &PointSeries> =
         a.iter().map(|series| (identity(series), series)).collect();
     let pairs: Vec<(&PointSeries, &PointSeries)> = b

@@ -235,7 +235,10 @@ mod tests {
         }
         let about = ask(&engine, examples[0]).await;
         assert_eq!(about.len(), 1, "{about:?}");
-        assert!(about[0].starts_with("system.memory.linux.available||3.0|"), "{about:?}");
+        assert!(
+            about[0].starts_with("system.memory.linux.available||3.0|"),
+            "{about:?}"
+        );
     }
 
     #[tokio::test]
@@ -256,7 +259,8 @@ mod tests {
                       ), whole AS (SELECT quantile_sketch(n) AS sketch FROM unnest(range(1, 5001)) AS t (n)) \
                       SELECT (SELECT quantile_sketch(sketch) FROM parts) = (SELECT sketch FROM whole)";
         assert_eq!(ask(&engine, merged).await, ["true"]);
-        let none = "SELECT quantile_sketch(n) IS NULL, mad(n) FROM unnest([1.0]) AS t (n) WHERE n > 1.0";
+        let none =
+            "SELECT quantile_sketch(n) IS NULL, mad(n) FROM unnest([1.0]) AS t (n) WHERE n > 1.0";
         assert_eq!(ask(&engine, none).await, ["true|null"]);
         for wrong in [
             "SELECT quantile_sketch('a')",

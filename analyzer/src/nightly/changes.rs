@@ -225,10 +225,7 @@ fn labels(series: &PointSeries) -> Vec<fleet::Label> {
     labels
 }
 
-fn finding(
-    mut members: Vec<&Alarm<'_>>,
-    scope: Vec<fleet::Label>,
-) -> (Finding, Vec<Plot>) {
+fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> (Finding, Vec<Plot>) {
     let size = |alarm: &Alarm<'_>| alarm.change.relative.unwrap_or(f64::INFINITY).abs();
     members.sort_by(|a, b| {
         (a.severity.cmp(&b.severity))

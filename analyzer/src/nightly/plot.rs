@@ -46,12 +46,9 @@ impl Plot {
     pub(super) fn of(series: &PointSeries, from: usize, change: usize, until: usize) -> Self {
         let usual = &series.values[from..change];
         let (before, spread) = (median(usual), mad(usual));
-        let band = before.zip(spread).map(|(center, spread)| {
-            (
-                center - BAND_SIGMAS * spread,
-                center + BAND_SIGMAS * spread,
-            )
-        });
+        let band = before
+            .zip(spread)
+            .map(|(center, spread)| (center - BAND_SIGMAS * spread, center + BAND_SIGMAS * spread));
         Self {
             finding: String::new(),
             name: series.name(),
@@ -82,8 +79,7 @@ pub fn plots(finding: &Finding, series: &[PointSeries]) -> Vec<Plot> {
         let is_it = |series: &&PointSeries| {
             let name = series.name();
             let here = host.is_none_or(|host| host == series.host);
-            (here && name == evidence.name)
-                || format!("{name} on {}", series.host) == evidence.name
+            (here && name == evidence.name) || format!("{name} on {}", series.host) == evidence.name
         };
         let Some(series) = series.iter().find(is_it) else {
             continue;

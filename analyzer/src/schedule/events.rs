@@ -66,7 +66,13 @@ pub fn event(job: &Job, record: &Record) -> Option<Event> {
         } => {
             let more = settled(*scheduled_us, *begun_us, *starts, ending);
             let message = format!("failed: {ending}");
-            (EventName::JobFinished, *at_us, Some("failed"), message, more)
+            (
+                EventName::JobFinished,
+                *at_us,
+                Some("failed"),
+                message,
+                more,
+            )
         }
         Record::Skipped {
             at_us,

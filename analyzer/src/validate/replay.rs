@@ -59,14 +59,19 @@ pub(super) fn nights(
     noise: &mut Noise,
 ) -> Vec<Window> {
     let half_s = (whole.until_us - whole.from_us) / SECOND_US / 2;
-    let length_s = DAY_S
-        .min(half_s)
-        .min(longest_us(stretches) / SECOND_US)
-        .div_euclid(step_s)
-        * step_s;
-    if length_s / step_s < LEAST_POINTS {
-        return Vec::new();
+    let mut length_s = DAY_S.min(half_s).min(longest_us(stretches) / SECOND_US);
+    // Where no stretch holds so long a window with as much before it, half of it may do.
+    while length_s / step_s >= LEAST_POINTS {
+        let nights = nights_of(stretches, whole, length_s / step_s * step_s, noise);
+        if !nights.is_empty() {
+            return choose(nights, most, noise);
+        }
+        length_s /= 2;
     }
+    Vec::new()
+}
+
+fn nights_of(stretches: &[Window], whole: Window, length_s: i64, noise: &mut Noise) -> Vec<Window> {
     let length_us = length_s * SECOND_US;
     let mut nights = Vec::new();
     for stretch in stretches {
@@ -82,7 +87,7 @@ pub(super) fn nights(
             until_us: from_us + length_us,
         }));
     }
-    choose(nights, most, noise)
+    nights
 }
 
 /// Pairs of adjacent windows of one length within stretches, at random.
@@ -303,10 +308,7 @@ mod tests {
         let until = |from_us, until_us| Window { from_us, until_us };
         assert_eq!(
             found,
-            [
-                until(55, DAY_US / 2 - 60),
-                until(DAY_US / 2 + 70, DAY_US)
-            ]
+            [until(55, DAY_US / 2 - 60), until(DAY_US / 2 + 70, DAY_US)]
         );
         assert!(stretches(day, &[DAY_US / 2], DAY_US).is_empty());
     }
@@ -325,7 +327,10 @@ mod tests {
             let nights = nights(&clean, whole(9), 600, 4, &mut noise);
             assert!((1..=4).contains(&nights.len()), "{seed}: {nights:?}");
             for (number, night) in nights.iter().enumerate() {
-                assert!(within(night) && night.from_us >= DAY_US, "{seed}: {night:?}");
+                assert!(
+                    within(night) && night.from_us >= DAY_US,
+                    "{seed}: {night:?}"
+                );
                 let apart = |other: &Window| other.until_us <= night.from_us;
                 assert!(nights[..number].iter().all(apart), "{seed}: {nights:?}");
             }

@@ -33,11 +33,17 @@ mod tests {
     fn known_intervals() {
         // R: binom.test(7, 20)$conf.int
         let (lo, hi) = interval(7, 20, 0.95);
-        assert!((lo - 0.153_909_2).abs() < 1e-6 && (hi - 0.592_188_5).abs() < 1e-6, "{lo} {hi}");
+        assert!(
+            (lo - 0.153_909_2).abs() < 1e-6 && (hi - 0.592_188_5).abs() < 1e-6,
+            "{lo} {hi}"
+        );
         // Of none in n, the upper limit is 1 - (α/2)^(1/n).
         let (lo, hi) = interval(0, 300, 0.95);
         assert_eq!(lo, 0.0);
-        assert!((hi - (1.0 - 0.025_f64.powf(1.0 / 300.0))).abs() < 1e-9, "{hi}");
+        assert!(
+            (hi - (1.0 - 0.025_f64.powf(1.0 / 300.0))).abs() < 1e-9,
+            "{hi}"
+        );
         assert_eq!(interval(300, 300, 0.95).1, 1.0);
         assert_eq!(interval(0, 0, 0.95), (0.0, 1.0));
         assert_eq!(interval(9, 3, 0.95), interval(3, 3, 0.95));
@@ -49,15 +55,24 @@ mod tests {
             for hits in [0, 1, trials / 200, trials / 3, trials - 1, trials] {
                 let (lo, hi) = interval(hits, trials, 0.99);
                 let (k, n) = (hits as f64, trials as f64);
-                assert!(lo <= k / n && k / n <= hi, "{hits} of {trials}: {lo} to {hi}");
+                assert!(
+                    lo <= k / n && k / n <= hi,
+                    "{hits} of {trials}: {lo} to {hi}"
+                );
                 // P(X ≥ k | lo) and P(X ≤ k | hi) are half of a hundredth each.
                 if hits > 0 {
                     let above = beta_reg(k, n - k + 1.0, lo);
-                    assert!((above / 0.005 - 1.0).abs() < 1e-3, "{hits} of {trials}: {above}");
+                    assert!(
+                        (above / 0.005 - 1.0).abs() < 1e-3,
+                        "{hits} of {trials}: {above}"
+                    );
                 }
                 if hits < trials {
                     let below = 1.0 - beta_reg(k + 1.0, n - k, hi);
-                    assert!((below / 0.005 - 1.0).abs() < 1e-3, "{hits} of {trials}: {below}");
+                    assert!(
+                        (below / 0.005 - 1.0).abs() < 1e-3,
+                        "{hits} of {trials}: {below}"
+                    );
                 }
             }
         }

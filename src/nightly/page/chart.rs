@@ -13,12 +13,12 @@ use super::scale::{Time, Values};
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 270.0;
 /// Room for the labels of the axes, and for the names of marks.
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 28.0;
 /// The widest that a character of a label becomes.
-const CHARACTER: f64 = 6.4;
+const CHARACTER: f64 = 7.4;
 /// How much of the time before the day is drawn, in seconds.
 const BEFORE_S: i64 = 2 * 86_400;
 /// Points this many usual steps apart are not joined.
@@ -306,8 +306,8 @@ pub(super) fn day(nightly: &Nightly, calendar: &Calendar) -> String {
             }
         );
         for finding in nightly.findings.iter().filter(|f| f.severity == severity) {
-            let x = LEFT
-                + time.share(finding.onset_us.div_euclid(1_000_000)) * (WIDTH - LEFT - RIGHT);
+            let x =
+                LEFT + time.share(finding.onset_us.div_euclid(1_000_000)) * (WIDTH - LEFT - RIGHT);
             // The area grows with the number of series.
             let radius = (4.0 + (finding.evidence.len() as f64).sqrt()).min(LANE / 2.0 - 1.0);
             let _ = write!(
@@ -386,6 +386,12 @@ pub(super) fn intervals(finding: &Finding) -> String {
     );
     format!(
         "<figure>\n<figcaption><b>By how much each moved</b></figcaption>\n{}</figure>\n",
-        svg(&id, bottom + BOTTOM, "By how much each moved", &said, &content)
+        svg(
+            &id,
+            bottom + BOTTOM,
+            "By how much each moved",
+            &said,
+            &content
+        )
     )
 }

@@ -72,7 +72,9 @@ impl Values {
                 value
             }
         };
-        (0..=steps.min(2 * VALUE_TICKS as u32 + 2)).map(tick).collect()
+        (0..=steps.min(2 * VALUE_TICKS as u32 + 2))
+            .map(tick)
+            .collect()
     }
 }
 
@@ -148,7 +150,13 @@ mod tests {
         assert_eq!(from_zero.ticks().last(), Some(&500.0));
         let below = Values::around([-30.0, 12.0].into_iter());
         assert!(below.ticks().contains(&0.0), "{below:?}");
-        for values in [vec![], vec![7.0], vec![0.0], vec![-1e300, 1e300], vec![5e-324]] {
+        for values in [
+            vec![],
+            vec![7.0],
+            vec![0.0],
+            vec![-1e300, 1e300],
+            vec![5e-324],
+        ] {
             let scale = Values::around(values.iter().copied());
             let ticks = scale.ticks();
             assert!((1..=12).contains(&ticks.len()), "{values:?} {scale:?}");
@@ -169,8 +177,13 @@ mod tests {
         let labels: Vec<String> = time.ticks(&berlin).into_iter().map(|tick| tick.1).collect();
         assert_eq!(
             labels,
-            ["Mar 29", "06:00", "12:00", "18:00", "Mar 30", "06:00", "12:00", "18:00", "Mar 31"]
+            [
+                "Mar 29", "06:00", "12:00", "18:00", "Mar 30", "06:00", "12:00", "18:00", "Mar 31"
+            ]
         );
-        assert_eq!((time.share(time.from_s), time.share(i64::MAX / 2)), (0.0, 1.0));
+        assert_eq!(
+            (time.share(time.from_s), time.share(i64::MAX / 2)),
+            (0.0, 1.0)
+        );
     }
 }

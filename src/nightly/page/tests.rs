@@ -1,7 +1,7 @@
 //! The page holds what was found, and nothing that a reader's browser would fetch or run.
 
-use driftline_analyzer::nightly::Cause;
 use driftline_analyzer::Window;
+use driftline_analyzer::nightly::Cause;
 
 use super::*;
 
@@ -34,8 +34,8 @@ fn finding(id: &str, severity: Severity, onset_s: i64, names: &[&str]) -> Findin
 
 fn plot(finding: &str, name: &str) -> Plot {
     let at_s: Vec<i64> = (0..288).map(|n| n * 600).collect();
-    let values = (0..288_u32)
-        .map(|n| if n >= 216 { 0.013 } else { 0.010 } + 0.0001 * f64::from(n * 7 % 5));
+    let values =
+        (0..288_u32).map(|n| if n >= 216 { 0.013 } else { 0.010 } + 0.0001 * f64::from(n * 7 % 5));
     Plot {
         finding: finding.to_owned(),
         name: name.to_owned(),
@@ -64,7 +64,12 @@ fn day() -> Nightly {
         runs: 1,
         notes: vec!["run a<b cannot be judged".to_owned()],
         findings: vec![
-            finding("change-1", Severity::Regression, onset_s, &["m{a=<b>}", "n"]),
+            finding(
+                "change-1",
+                Severity::Regression,
+                onset_s,
+                &["m{a=<b>}", "n"],
+            ),
             finding("change-2", Severity::Improvement, onset_s, &["o"]),
         ],
         plots: vec![plot("change-1", "m{a=<b>}"), plot("change-1", "n")],
@@ -104,7 +109,10 @@ fn nothing_is_fetched_or_run_and_names_are_text() {
     for foreign in ["<script", "src=", "http:", "https:", "@import", "url("] {
         assert!(!page.contains(foreign), "{foreign}");
     }
-    assert!(!page.contains("<h1>\"") && !page.contains("a=<b>"), "{page}");
+    assert!(
+        !page.contains("<h1>\"") && !page.contains("a=<b>"),
+        "{page}"
+    );
     assert!(page.contains("m{a=&lt;b&gt;}"));
     let opened = page.matches("<svg").count();
     assert_eq!(opened, page.matches("</svg>").count());

@@ -48,7 +48,11 @@ fn what_moved_between_two_windows_is_found() {
         .collect();
     b.push(series("new", "", 1_000, 10.0, 7));
     let shifts = two_windows(&a, &b, &WindowOptions::default());
-    assert_eq!(shifts.len(), 20, "what is new has nothing to be held against");
+    assert_eq!(
+        shifts.len(),
+        20,
+        "what is new has nothing to be held against"
+    );
     assert_eq!(
         (shifts[0].verdict, shifts[0].host.as_str()),
         (Verdict::Regression, "h3")
@@ -117,7 +121,15 @@ fn what_the_controls_did_too_is_taken_off() {
     assert_eq!(beside.len(), 1);
     let effect = beside[0].effect_pct.expect("an effect");
     assert!((20.0..40.0).contains(&effect), "{effect}");
-    assert!(canaries(None, &after, (&selector("version=3"), &controls), &WindowOptions::default()).is_empty());
+    assert!(
+        canaries(
+            None,
+            &after,
+            (&selector("version=3"), &controls),
+            &WindowOptions::default()
+        )
+        .is_empty()
+    );
 }
 
 #[test]

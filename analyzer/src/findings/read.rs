@@ -28,7 +28,7 @@ struct ToldCause {
 
 /// What was told last of a finding; `None` where there is none of this id. Of many members the first
 /// twenty were told.
-pub async fn told(engine: &Engine, id: &str) -> Result<Option<Finding>, EngineError> {
+pub async fn read(engine: &Engine, id: &str) -> Result<Option<Finding>, EngineError> {
     let sql = "SELECT title, severity, scope, evidence, causes, sql, \
                    CAST(onset AS BIGINT) AS onset_us, effect_pct \
                FROM findings WHERE id = $id";
