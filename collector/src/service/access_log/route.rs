@@ -36,7 +36,7 @@ impl Pattern {
                 (None, None) => return true,
                 (Some(our), Some(their)) => {
                     let any = our.starts_with('{') && our.ends_with('}');
-                    if our != their && !(any && !their.is_empty()) {
+                    if our != their && (!any || their.is_empty()) {
                         return false;
                     }
                 }

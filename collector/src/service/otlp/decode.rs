@@ -20,6 +20,10 @@ use crate::service::foreign::{Reason, Refusal};
 
 /// Most resources that are known at once; then they are all resolved anew.
 const MAX_RESOURCES: usize = 10_000;
+/// Takes one point: the inner error leaves the point out, the outer one the whole request.
+type TakePoint =
+    fn(&mut Decoder, &[u8], &Head<'_>, &mut Intake) -> Result<Result<(), Reason>, Refusal>;
+
 /// The flag of a point that says that there is no value.
 pub(super) const NO_VALUE: u64 = 1;
 
@@ -387,7 +391,7 @@ impl Decoder {
         points: &[u8],
         head: &Head<'_>,
         intake: &mut Intake,
-        take: fn(&mut Self, &[u8], &Head<'_>, &mut Intake) -> Result<Result<(), Reason>, Refusal>,
+        take: TakePoint,
     ) -> Result<(), Refusal> {
         let mut fields = Fields::new(points, "data_points");
         while let Some((number, content)) = fields.next()? {

@@ -58,7 +58,8 @@ impl Walk<'_> {
         self.sampler.cursors.insert(db, next);
         let mut keys = self.looked(db, found);
         // One key tells whether the user may ask at all, before hundreds are asked about.
-        let (first, rest) = keys.split_at_mut(1.min(keys.len()));
+        let split = 1.min(keys.len());
+        let (first, rest) = keys.split_at_mut(split);
         self.measure(first).await?;
         for chunk in rest.chunks_mut(KEYS_AT_ONCE) {
             self.measure(chunk).await?;

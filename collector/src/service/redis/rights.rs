@@ -230,7 +230,7 @@ mod tests {
     fn a_refusal_is_told_once_with_the_rule_and_asked_for_again_later() {
         let mut rights = Rights::default();
         let refused = Refusal::Command("NoPerm".to_owned());
-        let mut note = |rights: &mut Rights, refusal, second: i64| {
+        let note = |rights: &mut Rights, refusal, second: i64| {
             rights.note(
                 Right::SlowLog,
                 refusal,

@@ -20,7 +20,9 @@ fn taker() -> Taker {
     Taker::new(limits(), NameFilter::default(), own, true)
 }
 
-fn take(text: &str, form: Form) -> (Vec<(String, String, i64, f64)>, Option<Malformed>) {
+type Taken = (String, String, i64, f64);
+
+fn take(text: &str, form: Form) -> (Vec<Taken>, Option<Malformed>) {
     let mut taker = taker();
     let (_, mistake) = taker.take(text.as_bytes(), form, NOW_US, NOW_US);
     (taken(&mut taker.intake), mistake)
