@@ -294,7 +294,7 @@ async fn a_scrape_shows_its_credentials_and_keeps_its_connection() {
         "headers are not shown"
     );
     let mut scrape = Scrape::new(&config);
-    let mut out = pass(NOW_US);
+    let mut out = pass(clock::now().wall_us);
     for _ in 0..2 {
         scrape.pass(&mut out).await.expect("it answers");
     }
@@ -328,10 +328,11 @@ async fn trouble_is_told_once_and_the_scrape_goes_on() {
     });
     let config = config(address.await);
     let mut scrape = Scrape::new(&config);
-    let mut out = pass(NOW_US);
+    let now_us = clock::now().wall_us;
+    let mut out = pass(now_us);
     let labels = "driftline.component=prometheus.node";
     for (turn, expected) in [0.0, 0.0, 0.0, 1.0].into_iter().enumerate() {
-        out.recorder.begin(NOW_US + turn as i64 * 15_000_000);
+        out.recorder.begin(now_us + turn as i64 * 15_000_000);
         let outcome = scrape.pass(&mut out).await;
         assert_eq!(outcome.is_err(), turn == 2, "{outcome:?}");
         let rows = rows_of(&out.recorder.finish());
