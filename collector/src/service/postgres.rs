@@ -8,7 +8,6 @@
 mod address;
 mod blockers;
 mod chooser;
-mod cost;
 mod discovery;
 mod facts;
 mod query;

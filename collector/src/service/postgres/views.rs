@@ -59,7 +59,7 @@ const SERVER: View = View {
             "coalesce(greatest(max(age(backend_xmin)) FILTER (WHERE other), (SELECT max(age(xmin)) FROM pg_replication_slots), (SELECT max(age(transaction)) FROM pg_prepared_xacts)), 0)",
         ),
     ],
-    from: "FROM (SELECT *, backend_type = 'client backend' AS client, application_name <> 'driftline' AS other FROM pg_stat_activity) a",
+    from: "FROM (SELECT *, backend_type = 'client backend' AS client, application_name IS DISTINCT FROM 'driftline' AS other FROM pg_stat_activity) a",
     versions: ALWAYS,
 };
 
@@ -104,7 +104,7 @@ const BACKENDS: View = View {
         (STATE, "CASE WHEN state IN ('active', 'idle') THEN state WHEN state LIKE 'idle in transaction%' THEN 'idle_in_transaction' ELSE 'other' END"),
     ],
     columns: &[column(const { id("postgresql.backends") }, "count(*)")],
-    from: "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'driftline' GROUP BY 1, 2 LIMIT 400",
+    from: "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name IS DISTINCT FROM 'driftline' GROUP BY 1, 2 LIMIT 400",
     versions: ALWAYS,
 };
 
@@ -112,7 +112,7 @@ const WAITING: View = View {
     name: "pg_stat_activity",
     labels: &[("postgresql.wait.type", "wait_event_type")],
     columns: &[column(const { id("postgresql.backends.waiting") }, "count(*)")],
-    from: "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'driftline' AND state = 'active' AND wait_event_type IS NOT NULL GROUP BY 1",
+    from: "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name IS DISTINCT FROM 'driftline' AND state = 'active' AND wait_event_type IS NOT NULL GROUP BY 1",
     versions: ALWAYS,
 };
 
