@@ -18,6 +18,7 @@ use crate::load::{self, LoadCommand};
 use crate::mark::{self, MarkArgs};
 use crate::nightly::{self, FindingsCommand, NightlyArgs};
 use crate::query::{Format, QueryArgs, SqlArgs};
+use crate::recommend::{self, RecommendArgs};
 use crate::report::{self, ReportArgs};
 use crate::schedule::{self, ScheduleArgs};
 use crate::{analysis, demo, query, roles, up};
@@ -64,7 +65,7 @@ enum Command {
         #[command(flatten)]
         options: demo::DemoArgs,
     },
-    /// Everything in one process: collector, sink, table maintenance
+    /// Everything in one process: collector, sink, table maintenance, live detection
     #[command(after_help = "Example:\n  driftline up --data /var/lib/driftline")]
     Up {
         #[command(flatten)]
@@ -204,6 +205,16 @@ enum Command {
         #[command(flatten)]
         findings: FindingsCommand,
     },
+    /// What to do about what was measured, by priority, with evidence, estimate and risk
+    #[command(
+        after_help = "Examples:\n  driftline recommend\n  driftline recommend --last 24h --format markdown -o todo.md"
+    )]
+    Recommend {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        recommend: RecommendArgs,
+    },
     /// A mark in time, such as a deploy, that findings refer to
     #[command(
         after_help = "Examples:\n  driftline mark deploy version=1.4.2 service=checkout\n  driftline mark note -m \"moved to new racks\" --at 2026-01-31T12:00:00Z"
@@ -261,6 +272,7 @@ enum ConfigAction {
 }
 
 /// A command's configuration after file, environment and flags.
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
     /// Where it was read from, if it was.
@@ -303,10 +315,7 @@ impl Cli {
         start_logging(if long_running { TOLD_BY_ROLES } else { "warn" });
         match self.command {
             Command::Demo { common, options } => demo::run(&common.settings()?, &options),
-            Command::Up { common } => {
-                let settings = common.settings()?;
-                up::run(&settings.config, &settings.data)
-            }
+            Command::Up { common } => up::run(&common.settings()?),
             Command::Collect { common } => roles::collect(&common.settings()?),
             Command::Sink { common, once } => roles::sink(&common.settings()?, once),
             Command::Query { common, query } => query::run(&common.settings()?, query),
@@ -328,6 +337,9 @@ impl Cli {
             Command::Schedule { common, schedule } => schedule::run(&common.settings()?, &schedule),
             Command::Findings { common, findings } => {
                 nightly::findings(&common.settings()?, &findings)
+            }
+            Command::Recommend { common, recommend } => {
+                recommend::run(&common.settings()?, &recommend)
             }
             Command::Mark { common, mark } => mark::run(&common.settings()?, &mark),
             Command::Import { common, import } => import::run(&common.settings()?, &import),

@@ -141,7 +141,8 @@ pub fn events(nightly: &Nightly, day: &str, held: &[Held], now_us: i64) -> Vec<E
     }
     for held in held.values() {
         let found = nightly.findings.iter().any(|finding| finding.id == held.id);
-        if !found && held.state.is_open() {
+        // What is watched live ends when it is over, not when a day is.
+        if !found && held.state.is_open() && !is_live(&held.id) {
             let message = format!("{day} was analysed again, and this is no finding any more");
             let attributes = vec![("day".to_owned(), day.to_owned())];
             events.push(event(
@@ -155,6 +156,30 @@ pub fn events(nightly: &Nightly, day: &str, held: &[Held], now_us: i64) -> Vec<E
     }
     events.push(analysed(nightly, day, now_us));
     events
+}
+
+/// The kind in the ids of what is found while it happens.
+pub(crate) const LIVE: &str = "live";
+
+fn is_live(id: &str) -> bool {
+    id.strip_prefix(LIVE).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// What is told of a finding when it is opened, or when more belongs to it than was known.
+pub(crate) fn told(name: EventName, finding: &Finding, day: &str, now_us: i64) -> Event {
+    let attributes = attributes(finding, day);
+    event(name, &finding.id, &finding.title, attributes, now_us)
+}
+
+/// What is told when a finding is over by itself.
+pub(crate) fn over(id: &str, day: &str, accepted: bool, message: &str, now_us: i64) -> Event {
+    let resolution = if accepted { "accepted" } else { "fixed" };
+    let attributes = vec![
+        ("as".to_owned(), resolution.to_owned()),
+        ("by".to_owned(), "driftline".to_owned()),
+        ("day".to_owned(), day.to_owned()),
+    ];
+    event(EventName::FindingResolved, id, message, attributes, now_us)
 }
 
 /// What somebody does with a finding.

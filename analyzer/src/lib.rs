@@ -12,8 +12,10 @@ pub mod engine;
 pub mod findings;
 mod functions;
 pub mod lake;
+pub mod live;
 pub mod nightly;
 pub mod notify;
+pub mod recommend;
 pub mod rule;
 pub mod schedule;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! It is a pure function of what the tables and the log hold: the same day analysed again gives the
 //! same findings under the same ids. Telling the log, and people, is left to the caller.
 
-mod cause;
+pub(crate) mod cause;
 mod changes;
 mod points;
 mod runs;
@@ -124,7 +124,7 @@ impl Severity {
     }
 
     /// Of a rise or fall, by which direction is better: `lower`, `higher` or `neither`.
-    fn of(better: &str, rose: bool) -> Self {
+    pub(crate) fn of(better: &str, rose: bool) -> Self {
         match (better, rose) {
             ("lower", true) | ("higher", false) => Self::Regression,
             ("lower", false) | ("higher", true) => Self::Improvement,
@@ -196,7 +196,7 @@ pub async fn series(
 }
 
 /// An id out of what makes a finding itself, so that a rerun gives it the same.
-fn id(kind: &str, parts: &[&str]) -> String {
+pub(crate) fn id(kind: &str, parts: &[&str]) -> String {
     format!("{kind}-{}", fingerprint(parts))
 }
 

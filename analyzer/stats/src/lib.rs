@@ -14,6 +14,7 @@ pub mod distribution;
 pub mod fleet;
 pub mod multiple;
 pub mod noise;
+pub mod onset;
 pub mod quantile;
 pub mod ranks;
 pub mod robust;
