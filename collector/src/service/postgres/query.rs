@@ -55,8 +55,28 @@ impl Column {
         self
     }
 
-    fn is_in(&self, version: u32) -> bool {
-        (self.since..=self.until).contains(&version)
+    /// Those that a version has.
+    pub(super) fn of_version(columns: &[Self], version: u32) -> Vec<Self> {
+        let is_in = |column: &&Self| (column.since..=column.until).contains(&version);
+        columns.iter().filter(is_in).copied().collect()
+    }
+
+    /// The expression as the one type that is decoded.
+    pub(super) fn as_float(&self) -> String {
+        format!("({})::float8", self.sql)
+    }
+
+    /// Records a value with these labels and its own.
+    pub(super) fn record(&self, labels: &[Label<'_>], value: f64, out: &mut Recorder) {
+        // The recorder sorts what it is given.
+        let mut given: [Label<'_>; MAX_LABELS] = [("", ""); MAX_LABELS];
+        let mut count = labels.len();
+        given[..count].copy_from_slice(labels);
+        if let Some(label) = self.label {
+            given[count] = label;
+            count += 1;
+        }
+        out.record(self.metric, &mut given[..count], value);
     }
 }
 
@@ -93,12 +113,9 @@ impl Reader {
         if !(view.versions.0..=view.versions.1).contains(&version) {
             return None;
         }
-        let in_version = view.columns.iter().filter(|column| column.is_in(version));
-        let columns: Vec<Column> = in_version.copied().collect();
+        let columns = Column::of_version(view.columns, version);
         let labels = view.labels.iter().map(|label| format!("({})::text", label.1));
-        let values = columns
-            .iter()
-            .map(|column| format!("({})::float8", column.sql));
+        let values = columns.iter().map(Column::as_float);
         let list: Vec<String> = labels.chain(values).collect();
         let sql = format!("SELECT {MARK} {} {}", list.join(", "), view.from);
         Some(Self {
@@ -163,19 +180,10 @@ impl Reader {
                 count += 1;
             }
         }
-        let known = labels;
         for (at, column) in self.columns.iter().enumerate() {
-            let Some(value) = self.value::<f64>(row, self.view.labels.len() + at)? else {
-                continue;
-            };
-            // The recorder sorts what it is given.
-            labels[..count].copy_from_slice(&known[..count]);
-            let mut given = count;
-            if let Some(label) = column.label {
-                labels[given] = label;
-                given += 1;
+            if let Some(value) = self.value::<f64>(row, self.view.labels.len() + at)? {
+                column.record(&labels[..count], value, out);
             }
-            out.record(column.metric, &mut labels[..given], value);
         }
         Ok(())
     }
