@@ -124,9 +124,7 @@ pub(super) fn services(
 ) -> Vec<Box<dyn Service>> {
     let mut all: Vec<Box<dyn Service>> = Vec::new();
     if configs.is_empty() && discover.postgres {
-        for config in discovery::local_servers() {
-            all.push(Box::new(server::PostgresServer::discovered(config)));
-        }
+        all.push(Box::new(server::PostgresServer::discovered()));
     }
     for config in configs {
         all.push(Box::new(server::PostgresServer::new(config.clone())));

@@ -95,6 +95,13 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The database that it names, if it names one.
+    pub(super) fn database(&self) -> Option<&str> {
+        self.config.get_dbname()
+    }
+}
+
 /// The password that stands in a file or a variable, read anew for every connection, so that it can
 /// be changed.
 ///

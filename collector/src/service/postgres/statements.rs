@@ -250,6 +250,7 @@ impl StatementReader {
                     attribute("postgresql.database.name", &named.database),
                     attribute("postgresql.rolname", &named.role),
                     attribute("postgresql.queryid", &named.query),
+                    attribute("db.query.text", text),
                 ],
             });
         }
