@@ -35,9 +35,8 @@ pub(super) struct PostgresServer {
     discovered: bool,
     /// When a server that was found refused us.
     refused_us: Option<i64>,
+    /// Taken out while a pass runs, so that one that is given up takes its session with it.
     link: Option<Link>,
-    /// Set while a pass runs: one that was given up leaves answers behind that nobody waits for.
-    in_pass: bool,
     known: Option<Facts>,
     health: Health,
     statements: StatementReader,
@@ -67,7 +66,6 @@ impl PostgresServer {
             discovered: false,
             refused_us: None,
             link: None,
-            in_pass: false,
             known: None,
             health: Health::default(),
             statements: StatementReader::default(),
@@ -90,9 +88,6 @@ impl PostgresServer {
 
     /// Connects where there is no session; `None` where no server is to be found.
     async fn link(&mut self, out: &mut Pass) -> Result<Option<Link>, ServiceError> {
-        if std::mem::replace(&mut self.in_pass, true) {
-            self.link = None;
-        }
         if let Some(mut link) = self.link.take().filter(|link| !link.session.is_closed()) {
             link.facts = Facts::read(&link.session).await?;
             return Ok(Some(link));
@@ -138,7 +133,7 @@ impl PostgresServer {
 
     fn event(&self, name: EventName, message: String, attributes: &[(&str, &str)], out: &mut Pass) {
         let instance = ("service.instance.id", self.options.name.as_str());
-        let attributes = [instance].iter().chain(attributes);
+        let attributes = std::iter::once(&instance).chain(attributes);
         out.events.push(Event {
             ts_us: out.ts_us(),
             name,
@@ -344,7 +339,6 @@ impl Service for PostgresServer {
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        self.in_pass = false;
         outcome
     }
 }
