@@ -3,6 +3,7 @@
 //!
 //! Printing results is left to the binary; what the tables hold is [`crate::lake`]'s.
 
+mod derived;
 mod error;
 mod files;
 mod statement;

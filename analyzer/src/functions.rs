@@ -4,6 +4,8 @@
 
 mod change_points;
 mod counter_rate;
+pub(crate) mod human;
+mod json_object;
 mod label;
 mod lists;
 mod lookback;
@@ -33,6 +35,8 @@ pub(crate) fn register(context: &SessionContext) {
     context.register_udf(ScalarUDF::from(shift::ShiftFunction::new()));
     context.register_udf(ScalarUDF::from(sketches::SketchQuantile::new()));
     context.register_udf(ScalarUDF::from(change_points::ChangePointsFunction::new()));
+    context.register_udf(ScalarUDF::from(json_object::JsonObject::new()));
+    context.register_udf(ScalarUDF::from(human::Human::new()));
     context.register_udwf(WindowUDF::from(counter_rate::CounterRate::new()));
 }
 

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use driftline_eventlog::LogError;
-use driftline_schemas::{Kind, SampleBatch};
+use driftline_schemas::{Event, Kind, SampleBatch};
 use driftline_sink::table::{At, DataFile, Snapshot, TableError, TableName, snapshot};
 
-use self::rows::Rows;
+use self::rows::{Rows, event_columns};
 
 /// Rows of the log that a query takes in beside the tables: about 200 MiB.
 pub const DEFAULT_TAIL_MAX_ROWS: usize = 4_000_000;
@@ -172,13 +172,29 @@ impl Lake {
 
     /// Tables that hold these samples of a host and nothing else.
     pub fn in_memory(host: &str, batches: &[SampleBatch]) -> Result<Self, LakeError> {
+        Self::of_hosts(batches.iter().map(|batch| (host, batch)), [])
+    }
+
+    /// Tables that hold these samples and events, each with its host, and nothing else.
+    pub fn of_hosts<'a>(
+        samples: impl IntoIterator<Item = (&'a str, &'a SampleBatch)>,
+        events: impl IntoIterator<Item = (&'a str, &'a [Event])>,
+    ) -> Result<Self, LakeError> {
         let mut rows = Rows::default();
-        for batch in batches {
+        for (host, batch) in samples {
             rows.push(host, batch)?;
         }
         let (samples, series) = rows.finish()?;
+        let events = events
+            .into_iter()
+            .map(|(host, events)| event_columns(host, events))
+            .collect::<Result<_, _>>()?;
         let mut lake = Self::default();
-        for (name, tail) in [(TableName::Samples, samples), (TableName::Series, series)] {
+        for (name, tail) in [
+            (TableName::Samples, samples),
+            (TableName::Series, series),
+            (TableName::Events, events),
+        ] {
             lake.tables.push(TableContents::new(name, None, tail));
         }
         Ok(lake)
@@ -200,6 +216,12 @@ impl Lake {
     /// The version of a table; `None` where it does not exist yet.
     pub fn version(&self, name: TableName) -> Option<u64> {
         self.tables.iter().find(|table| table.name == name)?.version
+    }
+
+    /// Whether a table holds anything.
+    pub(crate) fn has_rows(&self, name: TableName) -> bool {
+        let found = self.tables.iter().find(|table| table.name == name);
+        found.is_some_and(|table| !table.files.is_empty() || !table.tail.is_empty())
     }
 
     /// Whether there is nothing to ask: neither tables nor fresh rows.

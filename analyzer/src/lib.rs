@@ -14,6 +14,7 @@ mod functions;
 pub mod lake;
 pub mod nightly;
 pub mod notify;
+pub mod recommend;
 pub mod rule;
 pub mod schedule;
 #[cfg(test)]

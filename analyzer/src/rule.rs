@@ -2,8 +2,10 @@
 //!
 //! The format stands in `queries/README.md`. Running them is left to [`crate::Engine`].
 
+mod built_in;
 mod front_matter;
 mod minutes;
+mod recommendation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,6 +14,7 @@ use std::str::FromStr;
 use datafusion::scalar::ScalarValue;
 
 pub use front_matter::parse;
+pub use recommendation::{Auto, Input, Recommending, Risk, Verify};
 
 /// A query file that is not in order, or parameters that do not fit it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +59,16 @@ pub enum RuleError {
         /// The parameters that there are.
         takes: String,
     },
+    /// A column of a recommendation's result that is not what the format says.
+    #[error("column {column} of recommendation {rule}: {reason}; see queries/README.md for the format")]
+    Column {
+        /// The rule.
+        rule: String,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No query has this id.
     #[error("no query is named {id}; there are {known}")]
     UnknownRule {
@@ -75,6 +88,10 @@ pub enum RuleKind {
     Baseline,
     /// What has changed.
     Regression,
+    /// A table over the window that is judged, which recommendations may use by its name.
+    Window,
+    /// What to do.
+    Recommendation,
 }
 
 /// The type of a parameter.
@@ -116,6 +133,8 @@ pub struct Rule {
     pub why: String,
     /// Its parameters.
     pub parameters: Vec<Parameter>,
+    /// What a recommendation says besides; the other kinds say nothing.
+    pub recommending: Option<Recommending>,
     /// The statement.
     pub sql: String,
 }
@@ -179,7 +198,13 @@ impl Rule {
 }
 
 impl RuleKind {
-    const ALL: [Self; 3] = [Self::View, Self::Baseline, Self::Regression];
+    const ALL: [Self; 5] = [
+        Self::View,
+        Self::Baseline,
+        Self::Regression,
+        Self::Window,
+        Self::Recommendation,
+    ];
 
     /// The word in front matter.
     pub const fn as_str(self) -> &'static str {
@@ -187,6 +212,8 @@ impl RuleKind {
             Self::View => "view",
             Self::Baseline => "baseline",
             Self::Regression => "regression",
+            Self::Window => "window",
+            Self::Recommendation => "recommendation",
         }
     }
 }
@@ -242,7 +269,12 @@ impl FromStr for RuleKind {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| format!("kind {text} is none of view, baseline, regression"))
+        found.ok_or_else(|| {
+            format!(
+                "kind {text} is none of {}",
+                words(&Self::ALL.map(Self::as_str))
+            )
+        })
     }
 }
 
@@ -251,41 +283,18 @@ impl FromStr for ParameterKind {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| format!("type {text} is none of timestamp, float, integer, text"))
+        found.ok_or_else(|| {
+            format!(
+                "type {text} is none of {}",
+                words(&Self::ALL.map(Self::as_str))
+            )
+        })
     }
 }
 
-/// The files that the binary carries.
-#[rustfmt::skip]
-const BUILT_IN: [(&str, &str); 22] = [
-    ("views/counter_rates.sql", include_str!("../../queries/views/counter_rates.sql")),
-    ("views/cpu_utilisation.sql", include_str!("../../queries/views/cpu_utilisation.sql")),
-    ("views/derived_series.sql", include_str!("../../queries/views/derived_series.sql")),
-    ("views/disk_latency.sql", include_str!("../../queries/views/disk_latency.sql")),
-    ("views/disk_throughput.sql", include_str!("../../queries/views/disk_throughput.sql")),
-    ("views/disk_utilisation.sql", include_str!("../../queries/views/disk_utilisation.sql")),
-    ("views/findings.sql", include_str!("../../queries/views/findings.sql")),
-    ("views/gaps.sql", include_str!("../../queries/views/gaps.sql")),
-    ("views/memory_available.sql", include_str!("../../queries/views/memory_available.sql")),
-    ("views/minute_counter_rates.sql", include_str!("../../queries/views/minute_counter_rates.sql")),
-    ("views/minute_samples.sql", include_str!("../../queries/views/minute_samples.sql")),
-    ("views/network_throughput.sql", include_str!("../../queries/views/network_throughput.sql")),
-    ("views/pressure.sql", include_str!("../../queries/views/pressure.sql")),
-    ("views/run_requests.sql", include_str!("../../queries/views/run_requests.sql")),
-    ("views/run_summary.sql", include_str!("../../queries/views/run_summary.sql")),
-    ("views/run_timeline.sql", include_str!("../../queries/views/run_timeline.sql")),
-    ("views/runs.sql", include_str!("../../queries/views/runs.sql")),
-    ("views/top_processes.sql", include_str!("../../queries/views/top_processes.sql")),
-    ("baselines/host_window.sql", include_str!("../../queries/baselines/host_window.sql")),
-    ("baselines/series_points.sql", include_str!("../../queries/baselines/series_points.sql")),
-    ("regressions/run_shift.sql", include_str!("../../queries/regressions/run_shift.sql")),
-    ("regressions/window_shift.sql", include_str!("../../queries/regressions/window_shift.sql")),
-];
-
 /// All built-in queries, views in an order in which each comes after those that it reads.
 pub fn built_in() -> Result<Vec<Rule>, RuleError> {
-    let rules: Result<Vec<Rule>, RuleError> = BUILT_IN
-        .iter()
+    let rules: Result<Vec<Rule>, RuleError> = built_in::files()
         .map(|(path, text)| parse(path, text))
         .collect();
     let mut rules = rules?;
@@ -309,8 +318,13 @@ pub fn built_in_named(id: &str) -> Result<Rule, RuleError> {
     })
 }
 
+/// Words with commas between them.
+fn words(words: &[&str]) -> String {
+    words.join(", ")
+}
+
 /// Orders rules so that each comes after those that it reads; otherwise as they came.
-fn in_order(rules: Vec<Rule>) -> Result<Vec<Rule>, RuleError> {
+pub(crate) fn in_order(rules: Vec<Rule>) -> Result<Vec<Rule>, RuleError> {
     let mut waiting: BTreeMap<String, Rule> = rules
         .into_iter()
         .map(|rule| (rule.id.clone(), rule))
@@ -345,13 +359,17 @@ mod tests {
         let over_minutes = rules
             .iter()
             .filter(|rule| rule.why.ends_with("form over minutes."));
-        assert_eq!(rules.len() - over_minutes.count(), BUILT_IN.len());
-        for (path, text) in BUILT_IN {
+        assert_eq!(
+            rules.len() - over_minutes.count(),
+            built_in::files().count()
+        );
+        for (path, text) in built_in::files() {
             let rule = parse(path, text).expect("front matter");
             let folder = format!("{}s/", rule.kind.as_str());
             assert_eq!(path, format!("{folder}{}.sql", rule.id));
             assert!(
-                rule.kind != RuleKind::View || rule.parameters.is_empty(),
+                !matches!(rule.kind, RuleKind::View | RuleKind::Window)
+                    || rule.parameters.is_empty(),
                 "{path}"
             );
         }

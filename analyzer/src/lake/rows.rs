@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, AsArray, Date32Array, DictionaryArray, Float64Array, Int64Array, RecordBatch,
-    TimestampMicrosecondArray,
+    StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use driftline_schemas::arrow::{PARTITION_COLUMN, samples_schema, series_schema};
-use driftline_schemas::{Labels, MetricRef, SampleBatch, Series, SeriesRun};
+use driftline_schemas::arrow::{PARTITION_COLUMN, events_schema, samples_schema, series_schema};
+use driftline_schemas::{Event, Labels, MetricRef, SampleBatch, Series, SeriesRun};
 
 const US_PER_DAY: i64 = 86_400_000_000;
 
@@ -90,6 +90,33 @@ fn sample_columns(host: &str, batch: &SampleBatch) -> Result<RecordBatch, ArrowE
         Arc::new(Int64Array::from(vec![0; batch.samples.len()])),
     ];
     RecordBatch::try_new(samples_schema(), columns)
+}
+
+/// Events of a host that never were in a log, as rows of the table.
+pub(super) fn event_columns(host: &str, events: &[Event]) -> Result<RecordBatch, ArrowError> {
+    let attributes = events.iter().map(|event| {
+        let pairs = event.attributes.iter();
+        let pairs: Vec<(&str, &str)> = pairs
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        Some(Labels::new(&pairs).as_str().to_owned())
+    });
+    let columns: Vec<ArrayRef> = vec![
+        timestamps(events.iter().map(|event| event.ts_us)),
+        dictionary(events.iter().map(|event| event.name.as_str())),
+        dictionary(events.iter().map(|event| event.component.as_str())),
+        dictionary(events.iter().map(|_| host)),
+        Arc::new(StringArray::from_iter_values(
+            events.iter().map(|event| &event.subject),
+        )),
+        Arc::new(StringArray::from_iter_values(
+            events.iter().map(|event| &event.message),
+        )),
+        Arc::new(attributes.collect::<StringArray>()),
+        dictionary(events.iter().map(|_| "")),
+        Arc::new(Int64Array::from(vec![0; events.len()])),
+    ];
+    dated(&RecordBatch::try_new(events_schema(), columns)?)
 }
 
 /// Component and name of a metric.

@@ -1,9 +1,26 @@
 //! The comments at the head of a query file.
 
-use super::{Parameter, ParameterKind, Rule, RuleError};
+use std::collections::BTreeMap;
+
+use super::recommendation::Recommending;
+use super::{Parameter, ParameterKind, Rule, RuleError, RuleKind};
 
 /// What marks a line that continues the one above.
 const CONTINUED: &str = "  ";
+/// Keys with a text that every file has.
+const COMMON: [&str; 4] = ["id", "kind", "reads", "why"];
+/// Keys with a text that only recommendations have.
+const OF_RECOMMENDATIONS: [&str; 9] = [
+    "title",
+    "component",
+    "risk",
+    "auto",
+    "verify",
+    "undo",
+    "inputs",
+    "sources",
+    "every",
+];
 
 /// Reads a query file. `file` is its name for messages.
 pub fn parse(file: &str, text: &str) -> Result<Rule, RuleError> {
@@ -34,10 +51,7 @@ pub fn parse(file: &str, text: &str) -> Result<Rule, RuleError> {
 
 #[derive(Default)]
 struct Draft {
-    id: Option<String>,
-    kind: Option<String>,
-    reads: Option<String>,
-    why: Option<String>,
+    texts: BTreeMap<&'static str, String>,
     parameters: Option<Vec<Parameter>>,
     last: Last,
 }
@@ -67,26 +81,16 @@ impl Draft {
             self.last = Last::Parameters;
             return Ok(());
         }
-        let known = ["id", "kind", "reads", "why"]
-            .into_iter()
-            .find(|known| *known == key);
-        let key = known.ok_or_else(|| {
-            format!("key {key} is not known; there are id, kind, reads, why, parameters")
+        let mut keys = COMMON.into_iter().chain(OF_RECOMMENDATIONS);
+        let key = keys.find(|known| *known == key).ok_or_else(|| {
+            let (common, ours) = (COMMON.join(", "), OF_RECOMMENDATIONS.join(", "));
+            format!("key {key} is not known; there are {common}, parameters, and for recommendations {ours}")
         })?;
-        if self.field(key).replace(value).is_some() {
+        if self.texts.insert(key, value).is_some() {
             return Err(format!("key {key} stands twice"));
         }
         self.last = Last::Text(key);
         Ok(())
-    }
-
-    fn field(&mut self, key: &str) -> &mut Option<String> {
-        match key {
-            "id" => &mut self.id,
-            "kind" => &mut self.kind,
-            "reads" => &mut self.reads,
-            _ => &mut self.why,
-        }
     }
 
     fn go_on(&mut self, more: &str) -> Result<(), String> {
@@ -98,7 +102,7 @@ impl Draft {
                 Ok(())
             }
             Last::Text(key) => {
-                let text = self.field(key).get_or_insert_default();
+                let text = self.texts.entry(key).or_default();
                 text.push(' ');
                 text.push_str(more);
                 Ok(())
@@ -106,28 +110,38 @@ impl Draft {
         }
     }
 
-    fn finish(self, sql: &str) -> Result<Rule, String> {
-        let given = |value: Option<String>, key: &str| {
-            let value = value.filter(|value| !value.is_empty());
+    fn finish(mut self, sql: &str) -> Result<Rule, String> {
+        let mut given = |key: &str| {
+            let value = self.texts.remove(key).filter(|value| !value.is_empty());
             value.ok_or_else(|| format!("key {key} is missing"))
         };
-        let id = given(self.id, "id")?;
+        let id = given("id")?;
         if !is_name(&id) {
             return Err(format!("id {id:?} must consist of a to z, 0 to 9 and _"));
         }
         if sql.is_empty() {
             return Err("the SQL is missing".to_owned());
         }
-        let reads = given(self.reads, "reads")?;
+        let reads = given("reads")?;
+        let kind = given("kind")?.parse()?;
+        let why = given("why")?;
+        let recommending = match kind {
+            RuleKind::Recommendation => Some(Recommending::read(|key| self.texts.remove(key))?),
+            _ => None,
+        };
+        if let Some(key) = self.texts.keys().next() {
+            return Err(format!("only recommendations have the key {key}"));
+        }
         Ok(Rule {
             id,
-            kind: given(self.kind, "kind")?.parse()?,
+            kind,
             reads: reads
                 .split(',')
                 .map(|read| read.trim().to_owned())
                 .collect(),
-            why: given(self.why, "why")?,
+            why,
             parameters: self.parameters.unwrap_or_default(),
+            recommending,
             sql: sql.to_owned(),
         })
     }
