@@ -169,18 +169,33 @@ mod tests {
 
     fn close(found: Estimate, want: f64, within: f64) {
         let value = found.value().unwrap_or(f64::NAN);
-        assert!((value / want - 1.0).abs() <= within, "{found:?} is not {want}");
+        assert!(
+            (value / want - 1.0).abs() <= within,
+            "{found:?} is not {want}"
+        );
     }
 
     #[test]
     fn waiting_agrees_with_published_values() {
         // Erlang C tables: 10 servers, 7 erlangs: 0.2217; 2 servers, 1 erlang: exactly 1/3.
-        assert!((erlang_c(10, 7.0) - 0.2217).abs() < 5e-5, "{}", erlang_c(10, 7.0));
+        assert!(
+            (erlang_c(10, 7.0) - 0.2217).abs() < 5e-5,
+            "{}",
+            erlang_c(10, 7.0)
+        );
         assert!((erlang_c(2, 1.0) - 1.0 / 3.0).abs() < 1e-12);
         // One server is M/M/1, whose mean is that of processor sharing.
         for utilisation in [0.0, 0.3, 0.9] {
-            close(response(Queue::Servers(1), utilisation), 1.0 / (1.0 - utilisation), 1e-12);
-            close(response(Queue::Shared, utilisation), 1.0 / (1.0 - utilisation), 1e-12);
+            close(
+                response(Queue::Servers(1), utilisation),
+                1.0 / (1.0 - utilisation),
+                1e-12,
+            );
+            close(
+                response(Queue::Shared, utilisation),
+                1.0 / (1.0 - utilisation),
+                1e-12,
+            );
         }
         // M/M/2 has the closed form 1 / (1 - ρ²).
         close(response(Queue::Servers(2), 0.8), 1.0 / (1.0 - 0.64), 1e-12);

@@ -76,9 +76,11 @@ impl Popularity {
         }
         let logs: Vec<f64> = (1..=ranks).map(|rank| (rank as f64).ln()).collect();
         let counts = self.ranks[..ranks].iter().map(|(_, count)| *count as f64);
-        let (sum, weighted) = counts.zip(&logs).fold((0.0, 0.0), |(sum, weighted), (n, ln)| {
-            (sum + n, weighted + n * ln)
-        });
+        let (sum, weighted) = counts
+            .zip(&logs)
+            .fold((0.0, 0.0), |(sum, weighted), (n, ln)| {
+                (sum + n, weighted + n * ln)
+            });
         let wanted = weighted / sum;
         // The expectation of ln r falls as the exponent rises, so halving finds it.
         let (mut low, mut high) = (0.0, MOST_EXPONENT);

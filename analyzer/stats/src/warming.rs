@@ -204,7 +204,10 @@ mod tests {
     #[test]
     fn nothing_is_gained_where_nothing_returns() {
         let found = gain(&scan(0, 6_000), plan(500));
-        assert_eq!((found.cold, found.warm, found.hits_per_key), (0.0, 0.0, 0.0));
+        assert_eq!(
+            (found.cold, found.warm, found.hits_per_key),
+            (0.0, 0.0, 0.0)
+        );
         assert_eq!((found.added.lo, found.added.hi), (0.0, 0.0));
         assert!(found.added_in_hindsight > 0.4, "{found:?}");
     }
