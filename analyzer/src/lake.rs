@@ -200,6 +200,15 @@ impl Lake {
         Ok(lake)
     }
 
+    /// These rows besides, in the columns of the table and with its partition column.
+    pub fn with_rows(mut self, name: TableName, rows: Vec<RecordBatch>) -> Self {
+        match self.tables.iter_mut().find(|table| table.name == name) {
+            Some(table) => table.tail.extend(rows),
+            None => self.tables.push(TableContents::new(name, None, rows)),
+        }
+        self
+    }
+
     /// A table's contents; of one that was never read, nothing.
     pub(crate) fn contents(&self, name: TableName) -> TableContents {
         let found = self.tables.iter().find(|table| table.name == name);

@@ -20,7 +20,7 @@ use crate::compare::Window;
 use crate::engine::{Engine, EngineError};
 use crate::rule::{Auto, Recommending, Risk, Rule, Verify, timestamp};
 
-pub use self::confidence::{Outcome, calibrated};
+pub use self::confidence::{CLAIM_WEIGHT, Outcome, calibrated};
 pub use self::lifecycle::{Held, Lifecycle, State, held, lifecycle};
 pub use self::rules::{Rules, RulesConfig, RulesError};
 pub use self::show::{to_json, to_markdown, to_table};
@@ -165,10 +165,17 @@ pub async fn recommend(engine: &Engine, options: &RecommendOptions) -> Result<Re
 }
 
 /// What a report adds to what is held already; see [`lifecycle()`].
-pub fn events(report: &Report, options: &RecommendOptions, held: &[Held], now_us: i64) -> Vec<Event> {
+pub fn events(
+    report: &Report,
+    options: &RecommendOptions,
+    held: &[Held],
+    now_us: i64,
+) -> Vec<Event> {
     let every_s = |rule: &str| {
         let rules = options.rules.recommendations.iter();
-        let found = rules.filter(|one| one.id == rule).find_map(|one| one.recommending.as_ref());
+        let found = rules
+            .filter(|one| one.id == rule)
+            .find_map(|one| one.recommending.as_ref());
         found.map_or(lifecycle::LEAST_LIFE_S, |keys| keys.every_s)
     };
     let lives = |rule: &str| lifecycle::life_us(every_s(rule));
@@ -194,7 +201,9 @@ fn due<'a>(
             continue;
         };
         let last = options.judged_us.get(&rule.id);
-        let every_us = i64::try_from(keys.every_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let every_us = i64::try_from(keys.every_s)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000);
         if last.is_some_and(|last| options.window.until_us < last.saturating_add(every_us)) {
             report.waiting.push(Unjudged {
                 rule: rule.id.clone(),
@@ -211,15 +220,26 @@ fn due<'a>(
 fn wanted(due: &[(&Rule, &Recommending)], windows: &[Rule]) -> window::Wanted {
     let mut looking_back: BTreeSet<&str> = BTreeSet::from([window::HISTORY]);
     for window in windows {
-        if window.reads.iter().any(|read| looking_back.contains(read.as_str())) {
+        if window
+            .reads
+            .iter()
+            .any(|read| looking_back.contains(read.as_str()))
+        {
             looking_back.insert(&window.id);
         }
     }
     let mut wanted = window::Wanted::default();
     for (rule, keys) in due {
-        let metrics = || keys.metrics().map(|(component, metric, _)| (component, metric.to_owned()));
+        let metrics = || {
+            keys.metrics()
+                .map(|(component, metric, _)| (component, metric.to_owned()))
+        };
         wanted.metrics.extend(metrics());
-        if rule.reads.iter().any(|read| looking_back.contains(read.as_str())) {
+        if rule
+            .reads
+            .iter()
+            .any(|read| looking_back.contains(read.as_str()))
+        {
             wanted.history.extend(metrics());
         }
     }
@@ -248,11 +268,18 @@ async fn judge(
     let bounds = [("from_ts", window.from_us), ("until_ts", window.until_us)];
     let bounds: Vec<_> = bounds
         .into_iter()
-        .filter(|(name, _)| rule.parameters.iter().any(|parameter| parameter.name == *name))
+        .filter(|(name, _)| {
+            rule.parameters
+                .iter()
+                .any(|parameter| parameter.name == *name)
+        })
         .map(|(name, us)| (name.to_owned(), timestamp(us)))
         .collect();
     let found = session.collect_rule(rule, &bounds).await?;
-    let outcomes = outcomes.get(&rule.id).map(Vec::as_slice).unwrap_or_default();
+    let outcomes = outcomes
+        .get(&rule.id)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let mut found = rows::read(rule, keys, outcomes, &found)?;
     sort(&mut found);
     Ok(found)
@@ -265,7 +292,10 @@ fn sort(recommendations: &mut [Recommendation]) {
         b.priority
             .total_cmp(&a.priority)
             .then_with(|| surest(b).total_cmp(&surest(a)))
-            .then_with(|| (&a.rule, &a.host, &a.target, &a.subject).cmp(&(&b.rule, &b.host, &b.target, &b.subject)))
+            .then_with(|| {
+                (&a.rule, &a.host, &a.target, &a.subject)
+                    .cmp(&(&b.rule, &b.host, &b.target, &b.subject))
+            })
     });
 }
 

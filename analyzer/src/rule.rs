@@ -60,7 +60,9 @@ pub enum RuleError {
         takes: String,
     },
     /// A column of a recommendation's result that is not what the format says.
-    #[error("column {column} of recommendation {rule}: {reason}; see queries/README.md for the format")]
+    #[error(
+        "column {column} of recommendation {rule}: {reason}; see queries/README.md for the format"
+    )]
     Column {
         /// The rule.
         rule: String,
@@ -393,6 +395,8 @@ mod tests {
             "system.device",
             "system.pressure.resource",
             "system.pressure.type",
+            "system.paging.fault.type",
+            "system.paging.state",
             "process.pid",
             "process.executable.name",
         ];

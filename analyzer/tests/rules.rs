@@ -77,7 +77,9 @@ async fn check(rules: &Rules, rule: &Rule, name: &str) -> Result<(), String> {
     if let Some(failed) = report.failed.first() {
         return Err(format!("{} failed: {}", failed.rule, failed.reason));
     }
-    if name != "sparse" && let Some(waiting) = report.waiting.first() {
+    if name != "sparse"
+        && let Some(waiting) = report.waiting.first()
+    {
         return Err(format!("it was not judged: {}", waiting.reason));
     }
     let wanted = expect::read(&place.join("expect.csv"), name != "fires")?;
@@ -136,9 +138,8 @@ fn every_metric_in_the_sql_is_an_input() {
 fn the_binary_carries_every_file_and_no_case_lacks_its_rule() {
     let on_disk = Rules::of_directory(&root().join("queries")).expect("rule files in order");
     let built_in = Rules::load(&Default::default()).expect("built-in rules");
-    let ids = |rules: &[Rule]| -> Vec<String> {
-        rules.iter().map(|rule| rule.id.clone()).collect()
-    };
+    let ids =
+        |rules: &[Rule]| -> Vec<String> { rules.iter().map(|rule| rule.id.clone()).collect() };
     assert_eq!(
         ids(&on_disk.recommendations),
         ids(&built_in.recommendations),

@@ -6,19 +6,22 @@
 --   it stands in events of its own. Nothing is ever erased.
 WITH steps AS (
     SELECT
-        subject AS id, name, ts, message, component, attributes,
+        id, name, ts, message, component, attributes,
         row_number() OVER (
-            PARTITION BY subject, name IN ('RecommendationRaised', 'RecommendationRefreshed')
+            PARTITION BY id, name IN ('RecommendationRaised', 'RecommendationRefreshed')
             ORDER BY ts DESC, name DESC
         ) AS told_ago,
         row_number() OVER (
-            PARTITION BY subject, name <> 'RecommendationRefreshed' ORDER BY ts DESC, name DESC
+            PARTITION BY id, name <> 'RecommendationRefreshed' ORDER BY ts DESC, name DESC
         ) AS state_ago,
-        min(ts) OVER (PARTITION BY subject) AS raised
-    FROM events
-    WHERE name IN (
-        'RecommendationRaised', 'RecommendationRefreshed', 'RecommendationExpired',
-        'RecommendationDismissed'
+        min(ts) OVER (PARTITION BY id) AS raised
+    FROM (
+        SELECT *, coalesce(label(attributes, 'recommendation'), subject) AS id
+        FROM events
+        WHERE name IN (
+            'RecommendationRaised', 'RecommendationRefreshed', 'RecommendationExpired',
+            'RecommendationDismissed'
+        )
     )
 ),
 told AS (
@@ -54,14 +57,14 @@ SELECT
     label(told.attributes, 'auto') AS auto,
     label(told.attributes, 'verify') AS verify,
     label(told.attributes, 'undo') AS undo,
-    label(told.attributes, 'action') AS action,
+    label(told.attributes, 'proposal') AS action,
     TRY_CAST(label(told.attributes, 'observed') AS DOUBLE) AS observed,
     TRY_CAST(label(told.attributes, 'threshold') AS DOUBLE) AS threshold,
     label(told.attributes, 'unit') AS unit,
     TRY_CAST(label(told.attributes, 'from_us') AS BIGINT) AS from_us,
     TRY_CAST(label(told.attributes, 'until_us') AS BIGINT) AS until_us,
     TRY_CAST(label(told.attributes, 'expires_us') AS BIGINT) AS expires_us,
-    label(told.attributes, 'recommendation') AS recommendation,
+    label(told.attributes, 'detail') AS detail,
     told.raised, told.ts AS told, states.changed
 FROM told
 JOIN states ON states.id = told.id

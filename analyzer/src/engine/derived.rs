@@ -20,10 +20,7 @@ const ROWS_FOR_ONE: usize = 200_000;
 impl Engine {
     /// A session that sees what this one sees, and these results as tables. This one does not see
     /// them, so that several may be used side by side.
-    pub(crate) async fn with_tables(
-        &self,
-        tables: Vec<(&str, Rows)>,
-    ) -> Result<Self, EngineError> {
+    pub(crate) async fn with_tables(&self, tables: Vec<(&str, Rows)>) -> Result<Self, EngineError> {
         let schema = MemorySchemaProvider::new();
         let ours = self
             .context
@@ -47,7 +44,11 @@ impl Engine {
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let state = self.context.state();
-        let mut config = state.config().clone();
+        // The catalog is there already.
+        let mut config = state
+            .config()
+            .clone()
+            .with_create_default_catalog_and_schema(false);
         if largest <= ROWS_FOR_ONE {
             config = config.with_target_partitions(1);
         }

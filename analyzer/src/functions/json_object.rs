@@ -78,9 +78,8 @@ fn plain(given: &DataType) -> Option<DataType> {
         whole if whole.is_integer() => Some(DataType::Int64),
         number if number.is_numeric() => Some(DataType::Float64),
         DataType::Struct(fields) => {
-            let field = |field: &FieldRef| {
-                Some(Field::new(field.name(), plain(field.data_type())?, true))
-            };
+            let field =
+                |field: &FieldRef| Some(Field::new(field.name(), plain(field.data_type())?, true));
             let fields: Option<Vec<Field>> = fields.iter().map(field).collect();
             Some(DataType::Struct(fields?.into()))
         }
@@ -150,7 +149,9 @@ mod tests {
         let found = ask(&engine, sql).await;
         assert_eq!(
             found,
-            [r#"{"f":0.5,"kind":"x\"y","list":["a","b"],"n":3,"table":{"name":"t","schema":"s"},"yes":true}"#]
+            [
+                r#"{"f":0.5,"kind":"x\"y","list":["a","b"],"n":3,"table":{"name":"t","schema":"s"},"yes":true}"#
+            ]
         );
     }
 

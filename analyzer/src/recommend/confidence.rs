@@ -59,13 +59,13 @@ FROM (
         label(attributes, 'rule') AS rule, label(attributes, 'outcome') AS outcome,
         TRY_CAST(label(attributes, 'predicted') AS DOUBLE) AS predicted,
         TRY_CAST(label(attributes, 'actual') AS DOUBLE) AS actual,
-        ts, subject,
-        row_number() OVER (PARTITION BY subject ORDER BY ts DESC) AS ago
-    FROM events
+        ts, acted,
+        row_number() OVER (PARTITION BY acted ORDER BY ts DESC) AS ago
+    FROM (SELECT *, coalesce(label(attributes, 'action'), subject) AS acted FROM events)
     WHERE name = 'VerdictReached'
 )
 WHERE ago = 1 AND rule IS NOT NULL AND outcome <> 'inconclusive'
-ORDER BY ts DESC, subject";
+ORDER BY ts DESC, acted";
 
 /// The outcomes of each rule, the newest first.
 pub(super) async fn outcomes(

@@ -75,7 +75,9 @@ pub struct Lifecycle<'a> {
 /// How long the recommendations of a rule hold that is judged so often.
 pub(super) fn life_us(every_s: u64) -> i64 {
     let seconds = every_s.saturating_mul(LIFE_IN_PERIODS).max(LEAST_LIFE_S);
-    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+    i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1_000_000)
 }
 
 /// The events to append. Pure: the same arguments give the same events.
@@ -117,7 +119,9 @@ pub fn lifecycle(lifecycle: &Lifecycle<'_>, now_us: i64) -> Vec<Event> {
 
 /// Whether the figures have moved, or more than half of the time is over.
 fn is_told_again(held: &Held, found: &Recommendation, now_us: i64) -> bool {
-    let half = held.told_us.saturating_add(held.expires_us.saturating_sub(held.told_us) / 2);
+    let half = held
+        .told_us
+        .saturating_add(held.expires_us.saturating_sub(held.told_us) / 2);
     let saved = match (held.saved_s_per_h, found.saved_s_per_h) {
         (Some(before), Some(after)) => moved(before, after),
         (before, after) => before.is_some() != after.is_some(),
@@ -161,30 +165,39 @@ fn told(
         ("auto", found.auto.as_str().to_owned()),
         ("verify", found.verify.as_str().to_owned()),
         ("undo", text(&found.undo)),
-        ("action", text(&action)),
+        // The optimizer's steps call an action's id `action`, so that what is proposed is not.
+        ("proposal", text(&action)),
         ("observed", found.observed.to_string()),
         ("threshold", found.threshold.to_string()),
         ("unit", found.unit.clone()),
         ("from_us", window.from_us.to_string()),
         ("until_us", window.until_us.to_string()),
         ("expires_us", expires_us.to_string()),
-        ("recommendation", for_optimizer(found, now_us, expires_us)),
+        ("recommendation", found.id.clone()),
+        ("detail", for_optimizer(found, now_us, expires_us)),
     ];
-    let attributes = attributes.into_iter().filter(|(_, value)| !value.is_empty());
+    let attributes = attributes
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty());
     Event {
         ts_us: now_us,
         name,
         component: found.component,
         subject: found.id.clone(),
         message: found.advice.clone(),
-        attributes: attributes.map(|(key, value)| (key.to_owned(), value)).collect(),
+        attributes: attributes
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
     }
 }
 
 fn expired(held: &Held, judged: bool, now_us: i64) -> Event {
     let message = match judged {
         true => format!("{} finds this no longer", held.rule),
-        false => format!("{} was not judged for so long that this may be over", held.rule),
+        false => format!(
+            "{} was not judged for so long that this may be over",
+            held.rule
+        ),
     };
     Event {
         ts_us: now_us,
@@ -192,7 +205,10 @@ fn expired(held: &Held, judged: bool, now_us: i64) -> Event {
         component: driftline_schemas::Component::Driftline,
         subject: held.id.clone(),
         message,
-        attributes: vec![("rule".to_owned(), held.rule.clone())],
+        attributes: vec![
+            ("rule".to_owned(), held.rule.clone()),
+            ("recommendation".to_owned(), held.id.clone()),
+        ],
     }
 }
 
@@ -255,9 +271,15 @@ pub async fn held(engine: &Engine) -> Result<Vec<Held>, EngineError> {
         columns.texts("rule")?,
         columns.texts("state")?,
     );
-    let (saved, observed) = (columns.floats("saved_s_per_h")?, columns.floats("observed")?);
+    let (saved, observed) = (
+        columns.floats("saved_s_per_h")?,
+        columns.floats("observed")?,
+    );
     let confidence = columns.floats("confidence")?;
-    let (told_us, expires_us) = (columns.integers("told_us")?, columns.integers("expires_us")?);
+    let (told_us, expires_us) = (
+        columns.integers("told_us")?,
+        columns.integers("expires_us")?,
+    );
     let held = |row: usize| Held {
         id: id.value(row).to_owned(),
         rule: rule.value(row).to_owned(),

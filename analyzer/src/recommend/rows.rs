@@ -41,7 +41,12 @@ pub(super) async fn metrics_seen(
     let rows = session.collect(&sql, &QueryOptions::default()).await?;
     let columns = Columns::new(window::SERIES, &rows)?;
     let (component, metric) = (columns.texts("component")?, columns.texts("metric")?);
-    let seen = |row| (component.value(row).to_owned(), metric.value(row).to_owned());
+    let seen = |row| {
+        (
+            component.value(row).to_owned(),
+            metric.value(row).to_owned(),
+        )
+    };
     Ok((0..columns.rows()).map(seen).collect())
 }
 
@@ -53,7 +58,10 @@ pub(super) fn read(
     rows: &Rows,
 ) -> Result<Vec<Recommendation>, EngineError> {
     let fields = rows.schema.fields();
-    if let Some(other) = fields.iter().find(|field| !COLUMNS.contains(&field.name().as_str())) {
+    if let Some(other) = fields
+        .iter()
+        .find(|field| !COLUMNS.contains(&field.name().as_str()))
+    {
         return Err(wrong(rule, other.name(), "the format has no such column"));
     }
     let columns = Columns::new(&rule.id, rows)?;
@@ -67,7 +75,10 @@ pub(super) fn read(
     let (advice, evidence) = (text("advice")?, text("evidence")?);
     let (method, action) = (text("saved_method")?, text("action")?);
     let predicted = columns.floats("predicted")?;
-    let (saved, prior) = (columns.floats("saved_s_per_h")?, columns.floats("confidence")?);
+    let (saved, prior) = (
+        columns.floats("saved_s_per_h")?,
+        columns.floats("confidence")?,
+    );
     let (observed, threshold) = (columns.floats("observed")?, columns.floats("threshold")?);
     let mut read = Vec::with_capacity(columns.rows());
     for row in 0..columns.rows() {
@@ -92,11 +103,18 @@ pub(super) fn read(
         let action = match action.is_valid(row) {
             false => None,
             true => Some(typed(action.value(row)).ok_or_else(|| {
-                wrong(rule, "action", "it is no JSON object with a text `kind`; build it by json_object")
+                wrong(
+                    rule,
+                    "action",
+                    "it is no JSON object with a text `kind`; build it by json_object",
+                )
             })?),
         };
         let method = method.is_valid(row).then(|| method.value(row).to_owned());
-        if method.as_deref().is_some_and(|method| !METHODS.contains(&method)) {
+        if method
+            .as_deref()
+            .is_some_and(|method| !METHODS.contains(&method))
+        {
             return Err(wrong(rule, "saved_method", "it is none of E1 to E5"));
         }
         // What is saved is never less than nothing: a negative estimate means that it is unknown.

@@ -39,7 +39,9 @@ pub enum RulesError {
         source: io::Error,
     },
     /// Too many files.
-    #[error("{path} holds more than {MAX_FILES} query files; is it the right directory for recommend.queries?")]
+    #[error(
+        "{path} holds more than {MAX_FILES} query files; is it the right directory for recommend.queries?"
+    )]
     TooMany {
         /// Where.
         path: PathBuf,
@@ -160,10 +162,14 @@ mod tests {
 
     fn file(id: &str, kind: &str, title: &str) -> String {
         let keys = match kind {
-            "recommendation" => format!("-- title: {title}\n-- component: host\n-- risk: low\n-- auto: advice\n-- verify: signal_clears\n-- inputs: host/system.uptime\n-- sources: ours\n-- every: 5m\n"),
+            "recommendation" => format!(
+                "-- title: {title}\n-- component: host\n-- risk: low\n-- auto: advice\n-- verify: signal_clears\n-- inputs: host/system.uptime\n-- sources: ours\n-- every: 5m\n"
+            ),
             _ => String::new(),
         };
-        format!("-- id: {id}\n-- kind: {kind}\n{keys}-- reads: window_series\n-- why: Because.\nSELECT 1\n")
+        format!(
+            "-- id: {id}\n-- kind: {kind}\n{keys}-- reads: window_series\n-- why: Because.\nSELECT 1\n"
+        )
     }
 
     fn own(files: &[(&str, String)]) -> (tempfile::TempDir, RulesConfig) {
@@ -188,7 +194,10 @@ mod tests {
             ("notes.txt", "none".to_owned()),
         ]);
         let rules = Rules::load(&config).expect("rules");
-        assert_eq!(rules.recommendations.len(), built_in.recommendations.len() + 1);
+        assert_eq!(
+            rules.recommendations.len(),
+            built_in.recommendations.len() + 1
+        );
         assert!(rules.windows.iter().any(|rule| rule.id == "our_window"));
         config.silence = vec!["our_own".to_owned()];
         let rules = Rules::load(&config).expect("rules");

@@ -23,7 +23,10 @@ pub fn to_table(report: &Report) -> String {
             let _ = write!(out, "{cell:<width$}  ");
         }
         let _ = writeln!(out, "{}", row[5]);
-        if let Some(found) = place.checked_sub(1).and_then(|at| report.recommendations.get(at)) {
+        if let Some(found) = place
+            .checked_sub(1)
+            .and_then(|at| report.recommendations.get(at))
+        {
             let indent = widths.iter().map(|width| width + 2).sum::<usize>();
             let _ = writeln!(out, "{:indent$}{} ({})", "", found.evidence, found.rule);
         }
@@ -147,7 +150,10 @@ fn account(report: &Report) -> String {
     }
     for (rule, rows) in &report.cut {
         let most = super::MOST_ROWS;
-        let _ = writeln!(out, "rule {rule} found {rows} things; the first {most} are told");
+        let _ = writeln!(
+            out,
+            "rule {rule} found {rows} things; the first {most} are told"
+        );
     }
     out
 }

@@ -27,7 +27,7 @@ const SAMPLES_US: i64 = 2 * HOUR_US;
 /// What the steps of a window are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Source {
-    /// Samples for windows of up to two hours, rollups of minutes up to a day, of hours beyond;
+    /// Samples for windows of up to two hours, rollups of minutes below a day, of hours from there on;
     /// samples where there are no rollups.
     #[default]
     Auto,
@@ -78,7 +78,9 @@ pub(super) async fn tables(
     };
     let history = steps_of(engine, hours, before, &wanted.history).await?;
     let session = engine.with_tables(vec![(STEPS, steps.clone())]).await?;
-    let series = session.collect(SERIES_SQL, &QueryOptions::default()).await?;
+    let series = session
+        .collect(SERIES_SQL, &QueryOptions::default())
+        .await?;
     Ok(vec![(STEPS, steps), (SERIES, series), (HISTORY, history)])
 }
 
@@ -86,11 +88,11 @@ fn choose(engine: &Engine, source: Source, window: Window) -> Origin {
     let length = window.until_us.saturating_sub(window.from_us);
     let wanted = match source {
         Source::Auto if length <= SAMPLES_US => Source::Samples,
-        Source::Auto if length <= DAY_US => Source::Minutes,
+        Source::Auto if length < DAY_US => Source::Minutes,
         Source::Auto => Source::Hours,
         source => source,
     };
-    let step_us = if wanted == Source::Hours || length > DAY_US {
+    let step_us = if wanted == Source::Hours || length >= DAY_US {
         HOUR_US
     } else {
         MINUTE_US
@@ -122,7 +124,9 @@ async fn steps_of(
         parameters,
         timeout: None,
     };
-    engine.collect(&steps_sql(from.table, metrics), &options).await
+    engine
+        .collect(&steps_sql(from.table, metrics), &options)
+        .await
 }
 
 /// Names of metrics hold nothing that could end a text ([`crate::rule::Input`] sees to it).

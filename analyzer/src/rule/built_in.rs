@@ -31,16 +31,48 @@ const QUERIES: &[(&str, &str)] = &[
 /// Tables over the window, which recommendations share.
 #[rustfmt::skip]
 const WINDOWS: &[(&str, &str)] = &[
+    ("windows/postgres_settings.sql", include_str!("../../../queries/windows/postgres_settings.sql")),
+    ("windows/postgres_statement_history.sql", include_str!("../../../queries/windows/postgres_statement_history.sql")),
+    ("windows/postgres_statements.sql", include_str!("../../../queries/windows/postgres_statements.sql")),
+    ("windows/postgres_tables.sql", include_str!("../../../queries/windows/postgres_tables.sql")),
+    ("windows/statement_texts.sql", include_str!("../../../queries/windows/statement_texts.sql")),
 ];
 
 /// Recommendations about the host.
 #[rustfmt::skip]
 const HOST: &[(&str, &str)] = &[
+    ("recommendations/h1_cpu_busy.sql", include_str!("../../../queries/recommendations/h1_cpu_busy.sql")),
+    ("recommendations/h2_cpu_waiting.sql", include_str!("../../../queries/recommendations/h2_cpu_waiting.sql")),
+    ("recommendations/h3_memory_stalls.sql", include_str!("../../../queries/recommendations/h3_memory_stalls.sql")),
+    ("recommendations/h4_swapping.sql", include_str!("../../../queries/recommendations/h4_swapping.sql")),
+    ("recommendations/h5_memory_short.sql", include_str!("../../../queries/recommendations/h5_memory_short.sql")),
+    ("recommendations/h6_disk_saturated.sql", include_str!("../../../queries/recommendations/h6_disk_saturated.sql")),
+    ("recommendations/h7_disk_slow.sql", include_str!("../../../queries/recommendations/h7_disk_slow.sql")),
+    ("recommendations/h8_network_drops.sql", include_str!("../../../queries/recommendations/h8_network_drops.sql")),
+    ("recommendations/h9_file_handles.sql", include_str!("../../../queries/recommendations/h9_file_handles.sql")),
 ];
 
 /// Recommendations about PostgreSQL.
 #[rustfmt::skip]
 const POSTGRES: &[(&str, &str)] = &[
+    ("recommendations/p1_buffer_hits.sql", include_str!("../../../queries/recommendations/p1_buffer_hits.sql")),
+    ("recommendations/p2_missing_index.sql", include_str!("../../../queries/recommendations/p2_missing_index.sql")),
+    ("recommendations/p3_unused_index.sql", include_str!("../../../queries/recommendations/p3_unused_index.sql")),
+    ("recommendations/p4_duplicate_index.sql", include_str!("../../../queries/recommendations/p4_duplicate_index.sql")),
+    ("recommendations/p5_dead_rows.sql", include_str!("../../../queries/recommendations/p5_dead_rows.sql")),
+    ("recommendations/p6_bloat.sql", include_str!("../../../queries/recommendations/p6_bloat.sql")),
+    ("recommendations/p7_stale_statistics.sql", include_str!("../../../queries/recommendations/p7_stale_statistics.sql")),
+    ("recommendations/p8_long_transaction.sql", include_str!("../../../queries/recommendations/p8_long_transaction.sql")),
+    ("recommendations/p9_lock_waits.sql", include_str!("../../../queries/recommendations/p9_lock_waits.sql")),
+    ("recommendations/p10_temp_files.sql", include_str!("../../../queries/recommendations/p10_temp_files.sql")),
+    ("recommendations/p11_requested_checkpoints.sql", include_str!("../../../queries/recommendations/p11_requested_checkpoints.sql")),
+    ("recommendations/p12_connections.sql", include_str!("../../../queries/recommendations/p12_connections.sql")),
+    ("recommendations/p13_short_sessions.sql", include_str!("../../../queries/recommendations/p13_short_sessions.sql")),
+    ("recommendations/p14_slow_statement.sql", include_str!("../../../queries/recommendations/p14_slow_statement.sql")),
+    ("recommendations/p15_regressed_statement.sql", include_str!("../../../queries/recommendations/p15_regressed_statement.sql")),
+    ("recommendations/p16_n_plus_one.sql", include_str!("../../../queries/recommendations/p16_n_plus_one.sql")),
+    ("recommendations/p17_plan_change.sql", include_str!("../../../queries/recommendations/p17_plan_change.sql")),
+    ("recommendations/p18_hot_updates.sql", include_str!("../../../queries/recommendations/p18_hot_updates.sql")),
 ];
 
 /// Recommendations about caches, WebSocket services and APIs.

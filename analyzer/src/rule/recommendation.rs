@@ -155,7 +155,7 @@ impl FromStr for Input {
         }
         Ok(Self::Metric {
             component: component
-                .parse()
+                .parse::<Component>()
                 .map_err(|error| format!("input {text:?}: {error}"))?,
             metric: metric.to_owned(),
             optional,
@@ -185,8 +185,8 @@ impl Recommending {
         let read = Self {
             title: need("title")?,
             component: need("component")?
-                .parse()
-                .map_err(|error| format!("{error}"))?,
+                .parse::<Component>()
+                .map_err(|error| error.to_string())?,
             risk: word("risk", &need("risk")?, Risk::ALL, Risk::as_str)?,
             auto,
             verify: word("verify", &need("verify")?, Verify::ALL, Verify::as_str)?,

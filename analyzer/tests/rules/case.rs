@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use driftline_analyzer::Lake;
 use driftline_schemas::{
-    Better, Category, Component, Event, Labels, MetricDef, MetricKind, MetricRef, SampleBatch,
-    Series, label_pairs, metric_named,
+    Better, Category, Component, Event, EventName, Labels, MetricDef, MetricKind, MetricRef,
+    SampleBatch, Series, metric_named,
 };
 
 /// The window's start: some midnight.
@@ -57,7 +57,7 @@ impl Case {
         let [at, host, component, metric, labels, value] = row else {
             return Err("a row has at, host, component, metric, labels, value".to_owned());
         };
-        let component: Component = component.parse().map_err(|error| format!("{error}"))?;
+        let component = component_of(component)?;
         let series = Series {
             metric: metric_of(component, metric)?,
             labels: Labels::new(&pairs(labels)?),
@@ -79,19 +79,23 @@ impl Case {
             );
         };
         let second: i64 = at.parse().map_err(|_| format!("at {at:?} is no number"))?;
-        let Ok(name) = name.parse();
+        let Ok(name) = name.parse::<EventName>();
         let attributes = pairs(attributes)?;
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), unescaped(value));
         self.events.entry(host.clone()).or_default().push(Event {
             ts_us: START_US + second * 1_000_000,
             name,
-            component: component.parse().map_err(|error| format!("{error}"))?,
+            component: component_of(component)?,
             subject: subject.clone(),
             message: message.clone(),
             attributes: attributes.iter().map(owned).collect(),
         });
         Ok(())
     }
+}
+
+fn component_of(text: &str) -> Result<Component, String> {
+    text.parse::<Component>().map_err(|error| error.to_string())
 }
 
 /// What the catalogue knows keeps its definition; the other components bring their own metrics.
