@@ -3,8 +3,8 @@
 //! Sources: Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies"
 //! (IBM Systems Journal 9, 1970), for stack distances; Waldspurger, Park, Garthwaite and Ahmad,
 //! "Efficient MRC construction with SHARDS" (FAST 2015), for sampling keys by their hashes: at a
-//! fixed rate (3.1), or a fixed number of keys with a threshold that falls (3.2), both with a
-//! correction that generalises the one that they call SHARDS-adj (5.3; [`MissRatioCurve::miss_ratio`]).
+//! fixed rate (3.1), or a fixed number of keys with a threshold that falls (3.2), both with the
+//! correction that they call SHARDS-adj (5.3).
 //!
 //! A key is followed if and only if its hash lies below a threshold, so that all of its references
 //! are seen or none. The distance between two references to it is the size of what was touched

@@ -23,8 +23,6 @@ pub struct MissRatioCurve {
     /// Misses of a cache that is one smaller than the least size of each bucket, and last of one
     /// that holds everything: per group.
     misses: Vec<Weights>,
-    /// The miss ratios that these amount to; never rising.
-    ratios: Vec<f64>,
 }
 
 /// A value between its bounds.
@@ -46,16 +44,7 @@ impl MissRatioCurve {
             misses.push(std::array::from_fn(|group| above[group] + weights[group]));
         }
         misses.reverse();
-        let mut least = 1.0_f64;
-        let ratio = |groups: &Weights| {
-            let misses = regression(groups, &misses[0], references as f64);
-            // A larger cache holds what a smaller one does, so that a rise is chance.
-            least = least.min((misses.total / references as f64).max(0.0));
-            least
-        };
-        let ratios = misses.iter().map(ratio).collect();
         Self {
-            ratios,
             references,
             rate,
             keys: sizes.keys,
@@ -68,15 +57,12 @@ impl MissRatioCurve {
 
     /// The share of references that a cache of this size misses, from 0 to 1.
     ///
-    /// By chance the sample holds more or fewer references than its share, mostly of the hottest
-    /// keys. SHARDS-adj counts the difference as hits, which is right for caches that hold these keys
-    /// and wrong for smaller ones. Here the part of it that is misses is what it is among the groups
-    /// of keys: the regression estimator (Cochran, "Sampling techniques", 1977, 7.3), of which
-    /// SHARDS-adj is the case of slope 0.
+    /// Misses are divided by all references, not by the followed ones: by chance the sample holds
+    /// more or fewer of the hottest keys than its share, and since these hit in any cache, the
+    /// difference belongs to the hits (SHARDS-adj).
     pub fn miss_ratio(&self, size: f64) -> f64 {
-        let (at, share) = self.place(size);
-        let next = (at + 1).min(self.ratios.len() - 1);
-        self.ratios[at] * (1.0 - share) + self.ratios[next] * share
+        let misses: f64 = self.misses_at(size).iter().sum();
+        (misses / self.references as f64).clamp(0.0, 1.0)
     }
 
     /// The miss ratio with an interval of this confidence, which adds two causes of error in
@@ -119,40 +105,36 @@ impl MissRatioCurve {
         }
         // A sum that is taken in another order may be off by its last bits.
         let wanted = 1.0 - share * most + 1e-12;
-        let at = self.ratios.partition_point(|ratio| *ratio > wanted);
+        let reached = |misses: &Weights| misses.iter().sum::<f64>() / self.references as f64;
+        let at = self
+            .misses
+            .partition_point(|misses| reached(misses).min(1.0) > wanted);
         Some(least(at).saturating_sub(1) as f64)
     }
 
-    /// The bucket in which the misses of a cache of this size begin, and how far into it.
-    fn place(&self, size: f64) -> (usize, f64) {
+    /// Misses per group of a cache of this size, interpolated within a bucket.
+    fn misses_at(&self, size: f64) -> Weights {
         let last = self.misses.len() - 1;
         // A reference that needs s hits from size s on: the misses at s are those above s, which
         // begin at s + 1. Casts of floats saturate, and take NaN for 0.
         let from = (size.max(0.0).floor() as u64).saturating_add(1);
         let at = bucket(from);
         if at >= last {
-            return (last, 0.0);
+            return self.misses[last];
         }
         let (low, high) = (least(at), least(at + 1));
-        (at, (from - low) as f64 / (high - low) as f64)
-    }
-
-    /// Misses per group of a cache of this size, interpolated within a bucket.
-    fn misses_at(&self, size: f64) -> Weights {
-        let (at, share) = self.place(size);
-        let (here, next) = (
-            &self.misses[at],
-            &self.misses[(at + 1).min(self.misses.len() - 1)],
-        );
+        let share = (from - low) as f64 / (high - low) as f64;
+        let (here, next) = (self.misses[at], self.misses[at + 1]);
         std::array::from_fn(|group| here[group] * (1.0 - share) + next[group] * share)
     }
 
     /// Standard error of a share of references that is a sum over groups of keys.
     fn spread(&self, groups: &Weights) -> f64 {
-        let references = self.references as f64;
-        let variance = regression(groups, &self.misses[0], references).variance;
+        let mean = groups.iter().sum::<f64>() / GROUPS as f64;
+        let squares: f64 = groups.iter().map(|group| (group - mean).powi(2)).sum();
+        let variance = squares * GROUPS as f64 / (GROUPS as f64 - 1.0);
         // Nothing is left to chance where every key is followed.
-        (variance * (1.0 - self.rate)).max(0.0).sqrt() / references
+        (variance * (1.0 - self.rate)).sqrt() / self.references as f64
     }
 
     /// Standard error of a distance of this size.
@@ -160,34 +142,6 @@ impl MissRatioCurve {
         let keys = (size * self.keys_per_size).max(1.0);
         let relative = ((1.0 - self.rate) / (self.rate * keys)).sqrt();
         size * relative
-    }
-}
-
-/// An estimate of a sum over all keys.
-struct Total {
-    total: f64,
-    variance: f64,
-}
-
-/// The sum of `groups`, given that the sum of `all` should have been `known`.
-fn regression(groups: &Weights, all: &Weights, known: f64) -> Total {
-    let n = GROUPS as f64;
-    let (sum, sum_all) = (groups.iter().sum::<f64>(), all.iter().sum::<f64>());
-    let pairs = || {
-        let off = |(group, all): (&f64, &f64)| (group - sum / n, all - sum_all / n);
-        groups.iter().zip(all).map(off)
-    };
-    let covariance: f64 = pairs().map(|(x, y)| x * y).sum();
-    let variance: f64 = pairs().map(|(_, y)| y * y).sum();
-    // Of references in excess neither more than all nor fewer than none are misses.
-    let slope = match variance > 0.0 {
-        true => (covariance / variance).clamp(0.0, 1.0),
-        false => 0.0,
-    };
-    let squares: f64 = pairs().map(|(x, y)| (x - slope * y).powi(2)).sum();
-    Total {
-        total: sum - slope * (sum_all - known),
-        variance: squares * n / (n - 2.0),
     }
 }
 

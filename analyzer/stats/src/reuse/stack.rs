@@ -14,6 +14,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// The tree has at least so many slots.
 const FEWEST_SLOTS: usize = 1_024;
 
+/// Larger objects count as this large, in bytes.
+const LARGEST: u64 = 1 << 40;
+
 /// The keys by recency.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stack {
@@ -91,9 +94,8 @@ impl Stack {
                 None
             }
         };
-        // Sizes are bounded so that sums of them cannot overflow: 2^40 bytes each, 2^23 keys. More
-        // saturate, which the tree could not bear.
-        let size = size.min(1 << 40);
+        // A tebibyte each, so that the sums of 16 million keys cannot overflow.
+        let size = size.min(LARGEST);
         self.slots.push(Slot { hash, size });
         self.change(slot, size, true);
         touch
