@@ -165,6 +165,16 @@ pub struct DiscoverConfig {
     pub redis: bool,
 }
 
+impl DiscoverConfig {
+    /// Looks for nothing.
+    pub fn nothing() -> Self {
+        Self {
+            postgres: false,
+            redis: false,
+        }
+    }
+}
+
 impl Default for DiscoverConfig {
     fn default() -> Self {
         Self {

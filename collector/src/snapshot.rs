@@ -74,12 +74,14 @@ impl<F: FnMut(Vec<Event>, Option<SampleBatch>)> Consumer for Taking<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::DiscoverConfig;
     use crate::testing::rows_of;
 
     #[test]
     fn this_host_is_collected_at_both_ends() {
         let config = Config {
             interval: Duration::from_millis(100),
+            discover: DiscoverConfig::nothing(),
             ..Config::default()
         };
         let found =

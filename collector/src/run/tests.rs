@@ -3,6 +3,7 @@
 use super::*;
 use std::time::Duration;
 
+use crate::config::DiscoverConfig;
 use driftline_eventlog::spool::{MIN_SEGMENT_BYTES, OnFull, SpoolConfig, SpoolReader};
 use driftline_schemas::{Event, EventName};
 
@@ -18,6 +19,7 @@ fn config() -> Config {
     config.sync_every = Some(config.interval);
     config.process.enabled = false;
     config.cgroup.enabled = false;
+    config.discover = DiscoverConfig::nothing();
     config
 }
 

@@ -281,7 +281,7 @@ async fn rejected_points_are_named_in_the_answer() {
 
 #[tokio::test]
 async fn many_clients_at_once_lose_nothing() {
-    let mut running = start(|config| config.max_requests = 100).await;
+    let mut running = start(|config| config.max_requests = 1_000).await;
     let address = running.grpc;
     let clients = (0..20).map(|client| async move {
         let requests = (0..10).map(|at| grpc(&message(&[f64::from(client * 10 + at)]), true));
