@@ -76,10 +76,7 @@ pub struct PostgresConfig {
     pub max_indexes: usize,
     /// How often the free space of large tables is measured with the extension pgstattuple, which reads
     /// parts of them. Left out, it is not.
-    #[serde(
-        with = "duration::optional",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub free_space_every: Option<Duration>,
 }
 

@@ -45,13 +45,15 @@ impl Address {
     /// # Errors
     /// What is wrong with it. The address itself is shown without its password.
     pub(super) fn parse(options: &PostgresConfig) -> Result<Self, ServiceError> {
-        let wrong = |what: &str| ServiceError::Misconfigured {
+        let wrong = |what: &str| {
+            ServiceError::Misconfigured {
             what: format!(
                 "collector.postgres {}: url {}: {what}",
                 options.name,
                 without_password(&options.url)
             ),
             remedy: "write postgresql://user@host:port/database, with ?host=/directory for a Unix socket and special characters as %XX".to_owned(),
+        }
         };
         if !options.url.starts_with("postgres://") && !options.url.starts_with("postgresql://") {
             return Err(wrong("it does not begin with postgresql://"));
@@ -173,7 +175,10 @@ fn shown(config: &tokio_postgres::Config) -> String {
         None => String::new(),
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    let database = config
+        .get_dbname()
+        .or(config.get_user())
+        .unwrap_or_default();
     format!("{host}:{port}/{database}")
 }
 
@@ -208,9 +213,15 @@ mod tests {
             ),
         ] {
             let address = Address::parse(&options(url)).expect(url);
-            assert_eq!((address.encryption, address.shown.as_str()), (encryption, shown));
+            assert_eq!(
+                (address.encryption, address.shown.as_str()),
+                (encryption, shown)
+            );
             let given = address.config.get_options().expect("our options");
-            assert!(given.contains("default_transaction_read_only=on"), "{given}");
+            assert!(
+                given.contains("default_transaction_read_only=on"),
+                "{given}"
+            );
             assert_eq!(address.config.get_application_name(), Some("driftline"));
         }
     }

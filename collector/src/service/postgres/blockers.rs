@@ -47,8 +47,17 @@ mod tests {
     #[test]
     fn the_heads_of_queues_are_found() {
         assert_eq!(heads(&[]), []);
-        let queue = [waiting(2, &[1]), waiting(3, &[2, 1]), waiting(4, &[3]), waiting(6, &[5])];
+        let queue = [
+            waiting(2, &[1]),
+            waiting(3, &[2, 1]),
+            waiting(4, &[3]),
+            waiting(6, &[5]),
+        ];
         assert_eq!(heads(&queue), [(1, 3), (5, 1)]);
-        assert_eq!(heads(&[waiting(1, &[2]), waiting(2, &[1])]), [], "a deadlock");
+        assert_eq!(
+            heads(&[waiting(1, &[2]), waiting(2, &[1])]),
+            [],
+            "a deadlock"
+        );
     }
 }

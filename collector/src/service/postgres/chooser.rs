@@ -62,7 +62,8 @@ impl Chooser {
             };
             self.seen.insert(total.key, seen);
         }
-        self.seen.retain(|_, seen| ts_us - seen.at_us < REMEMBERED_US);
+        self.seen
+            .retain(|_, seen| ts_us - seen.at_us < REMEMBERED_US);
         for measure in [|total: &Total| total.seconds, |total: &Total| total.calls] {
             for key in first(&growth, top, measure) {
                 self.kept.insert(key, ts_us);
@@ -156,7 +157,11 @@ mod tests {
         assert_eq!(reset.growth, [total(1, 3.0, 1.0)]);
         chooser.choose(3 * SECOND, &[], 5);
         let back = chooser.choose(4 * SECOND, &[total(1, 4.0, 1.5)], 5);
-        assert_eq!(back.growth, [total(1, 1.0, 0.5)], "it had merely not been read");
+        assert_eq!(
+            back.growth,
+            [total(1, 1.0, 0.5)],
+            "it had merely not been read"
+        );
     }
 
     #[test]

@@ -88,7 +88,9 @@ impl Statements {
             Self::NotLoaded => {
                 "set shared_preload_libraries = 'pg_stat_statements', restart the server, and CREATE EXTENSION pg_stat_statements in the database that url names"
             }
-            Self::NotCreated => "CREATE EXTENSION pg_stat_statements in the database that url names",
+            Self::NotCreated => {
+                "CREATE EXTENSION pg_stat_statements in the database that url names"
+            }
             Self::TooOld => "ALTER EXTENSION pg_stat_statements UPDATE",
         };
         Err(ServiceError::Unavailable {
@@ -122,7 +124,9 @@ fn statements(loaded: bool, schema: Option<String>, version: Option<&str>) -> St
             Statements::NotLoaded
         };
     };
-    let minor = version.strip_prefix("1.").and_then(|minor| minor.parse().ok());
+    let minor = version
+        .strip_prefix("1.")
+        .and_then(|minor| minor.parse().ok());
     match minor {
         _ if !loaded => Statements::NotLoaded,
         Some(version) if version >= OLDEST_STATEMENTS => Statements::Counted { schema, version },
@@ -139,7 +143,10 @@ mod tests {
         assert_eq!(supported("150020").expect("supported"), 15);
         assert_eq!(supported("190001").expect("newer ones are tried"), 19);
         let error = supported("120022").expect_err("too old").to_string();
-        assert!(error.contains("13 or newer") && error.contains("upgrade"), "{error}");
+        assert!(
+            error.contains("13 or newer") && error.contains("upgrade"),
+            "{error}"
+        );
         assert!(supported("fifteen").is_err());
     }
 
@@ -158,7 +165,9 @@ mod tests {
             (true, None, None, "CREATE EXTENSION"),
             (true, schema(), Some("1.7"), "ALTER EXTENSION"),
         ] {
-            let error = statements(loaded, schema, version).problem().expect_err("a problem");
+            let error = statements(loaded, schema, version)
+                .problem()
+                .expect_err("a problem");
             assert!(error.to_string().contains(remedy), "{error}");
         }
     }

@@ -114,7 +114,10 @@ impl Reader {
             return None;
         }
         let columns = Column::of_version(view.columns, version);
-        let labels = view.labels.iter().map(|label| format!("({})::text", label.1));
+        let labels = view
+            .labels
+            .iter()
+            .map(|label| format!("({})::text", label.1));
         let values = columns.iter().map(Column::as_float);
         let list: Vec<String> = labels.chain(values).collect();
         let sql = format!("SELECT {MARK} {} {}", list.join(", "), view.from);

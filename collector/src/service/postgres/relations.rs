@@ -42,23 +42,78 @@ const TABLES: View = View {
         ("postgresql.table.name", "b.relname"),
     ],
     columns: &[
-        column(const { id("postgresql.sequential_scans") }, "pg_stat_get_numscans(b.oid)"),
-        column(const { id("postgresql.table.seq_tup_read") }, "pg_stat_get_tuples_returned(b.oid)"),
+        column(
+            const { id("postgresql.sequential_scans") },
+            "pg_stat_get_numscans(b.oid)",
+        ),
+        column(
+            const { id("postgresql.table.seq_tup_read") },
+            "pg_stat_get_tuples_returned(b.oid)",
+        ),
         column(const { id("postgresql.table.index_scans") }, "i.scans"),
-        column(const { id("postgresql.table.idx_tup_fetch") }, "coalesce(i.fetched, 0) + pg_stat_get_tuples_fetched(b.oid)"),
-        column(const { id("postgresql.rows") }, "pg_stat_get_live_tuples(b.oid)").label(STATE, "live"),
-        column(const { id("postgresql.rows") }, "pg_stat_get_dead_tuples(b.oid)").label(STATE, "dead"),
-        column(const { id("postgresql.table.estimated_rows") }, "nullif(b.reltuples, -1)"),
-        column(const { id("postgresql.table.modified_rows") }, "pg_stat_get_mod_since_analyze(b.oid)"),
-        column(const { id("postgresql.operations") }, "pg_stat_get_tuples_inserted(b.oid)").label(OPERATION, "ins"),
-        column(const { id("postgresql.operations") }, "pg_stat_get_tuples_updated(b.oid)").label(OPERATION, "upd"),
-        column(const { id("postgresql.operations") }, "pg_stat_get_tuples_deleted(b.oid)").label(OPERATION, "del"),
-        column(const { id("postgresql.operations") }, "pg_stat_get_tuples_hot_updated(b.oid)").label(OPERATION, "hot_upd"),
+        column(
+            const { id("postgresql.table.idx_tup_fetch") },
+            "coalesce(i.fetched, 0) + pg_stat_get_tuples_fetched(b.oid)",
+        ),
+        column(
+            const { id("postgresql.rows") },
+            "pg_stat_get_live_tuples(b.oid)",
+        )
+        .label(STATE, "live"),
+        column(
+            const { id("postgresql.rows") },
+            "pg_stat_get_dead_tuples(b.oid)",
+        )
+        .label(STATE, "dead"),
+        column(
+            const { id("postgresql.table.estimated_rows") },
+            "nullif(b.reltuples, -1)",
+        ),
+        column(
+            const { id("postgresql.table.modified_rows") },
+            "pg_stat_get_mod_since_analyze(b.oid)",
+        ),
+        column(
+            const { id("postgresql.operations") },
+            "pg_stat_get_tuples_inserted(b.oid)",
+        )
+        .label(OPERATION, "ins"),
+        column(
+            const { id("postgresql.operations") },
+            "pg_stat_get_tuples_updated(b.oid)",
+        )
+        .label(OPERATION, "upd"),
+        column(
+            const { id("postgresql.operations") },
+            "pg_stat_get_tuples_deleted(b.oid)",
+        )
+        .label(OPERATION, "del"),
+        column(
+            const { id("postgresql.operations") },
+            "pg_stat_get_tuples_hot_updated(b.oid)",
+        )
+        .label(OPERATION, "hot_upd"),
         column(const { id("postgresql.table.size") }, "b.bytes"),
-        column(const { id("postgresql.table.vacuum.count") }, "pg_stat_get_vacuum_count(b.oid)").label(OPERATION, "vacuum"),
-        column(const { id("postgresql.table.vacuum.count") }, "pg_stat_get_autovacuum_count(b.oid)").label(OPERATION, "autovacuum"),
-        column(const { id("postgresql.table.vacuum.count") }, "pg_stat_get_analyze_count(b.oid)").label(OPERATION, "analyze"),
-        column(const { id("postgresql.table.vacuum.count") }, "pg_stat_get_autoanalyze_count(b.oid)").label(OPERATION, "autoanalyze"),
+        column(
+            const { id("postgresql.table.vacuum.count") },
+            "pg_stat_get_vacuum_count(b.oid)",
+        )
+        .label(OPERATION, "vacuum"),
+        column(
+            const { id("postgresql.table.vacuum.count") },
+            "pg_stat_get_autovacuum_count(b.oid)",
+        )
+        .label(OPERATION, "autovacuum"),
+        column(
+            const { id("postgresql.table.vacuum.count") },
+            "pg_stat_get_analyze_count(b.oid)",
+        )
+        .label(OPERATION, "analyze"),
+        column(
+            const { id("postgresql.table.vacuum.count") },
+            "pg_stat_get_autoanalyze_count(b.oid)",
+        )
+        .label(OPERATION, "autoanalyze"),
         column(
             const { id("postgresql.table.vacuum.age") },
             "extract(epoch FROM clock_timestamp() - greatest(pg_stat_get_last_vacuum_time(b.oid), pg_stat_get_last_autovacuum_time(b.oid)))",
@@ -67,8 +122,16 @@ const TABLES: View = View {
             const { id("postgresql.table.analyze.age") },
             "extract(epoch FROM clock_timestamp() - greatest(pg_stat_get_last_analyze_time(b.oid), pg_stat_get_last_autoanalyze_time(b.oid)))",
         ),
-        column(const { id("postgresql.blocks_read") }, "pg_stat_get_blocks_hit(b.oid)").label(SOURCE, "heap_hit"),
-        column(const { id("postgresql.blocks_read") }, "pg_stat_get_blocks_fetched(b.oid) - pg_stat_get_blocks_hit(b.oid)").label(SOURCE, "heap_read"),
+        column(
+            const { id("postgresql.blocks_read") },
+            "pg_stat_get_blocks_hit(b.oid)",
+        )
+        .label(SOURCE, "heap_hit"),
+        column(
+            const { id("postgresql.blocks_read") },
+            "pg_stat_get_blocks_fetched(b.oid) - pg_stat_get_blocks_hit(b.oid)",
+        )
+        .label(SOURCE, "heap_read"),
         column(const { id("postgresql.blocks_read") }, "i.hit").label(SOURCE, "idx_hit"),
         column(const { id("postgresql.blocks_read") }, "i.read").label(SOURCE, "idx_read"),
     ],
@@ -87,10 +150,19 @@ const INDEXES: View = View {
         ("postgresql.index.name", "index_name"),
     ],
     columns: &[
-        column(const { id("postgresql.index.scans") }, "pg_stat_get_numscans(oid)"),
-        column(const { id("postgresql.index.tup_read") }, "pg_stat_get_tuples_returned(oid)"),
+        column(
+            const { id("postgresql.index.scans") },
+            "pg_stat_get_numscans(oid)",
+        ),
+        column(
+            const { id("postgresql.index.tup_read") },
+            "pg_stat_get_tuples_returned(oid)",
+        ),
         column(const { id("postgresql.index.size") }, "bytes"),
-        column(const { id("postgresql.index.valid") }, "(indisvalid AND indisready)::int"),
+        column(
+            const { id("postgresql.index.valid") },
+            "(indisvalid AND indisready)::int",
+        ),
         column(const { id("postgresql.index.required") }, "required::int"),
         column(
             const { id("postgresql.index.last_scan.age") },
@@ -326,7 +398,8 @@ impl RelationReader {
         let Some(row) = rows.first() else {
             return Err(ServiceError::Unavailable {
                 what: format!("pgstattuple in database {}", place.database),
-                remedy: "CREATE EXTENSION pgstattuple there, or leave out free_space_every".to_owned(),
+                remedy: "CREATE EXTENSION pgstattuple there, or leave out free_space_every"
+                    .to_owned(),
             });
         };
         let schema: String = get(row, 0, what)?.unwrap_or_default();

@@ -96,7 +96,9 @@ impl PostgresServer {
         if !self.discovered {
             return connect(&self.options, out).await.map(Some);
         }
-        let waits = self.refused_us.is_some_and(|us| out.ts_us() - us < TRIED_AGAIN_US);
+        let waits = self
+            .refused_us
+            .is_some_and(|us| out.ts_us() - us < TRIED_AGAIN_US);
         let mut last = None;
         for options in discovery::look(&self.options) {
             if waits {
@@ -127,7 +129,9 @@ impl PostgresServer {
     fn part(&mut self, part: &str, outcome: Result<(), ServiceError>, out: &mut Pass) {
         let subject = format!("{}/{part}", self.subject);
         let outcome = outcome.map_err(|error| error.to_string());
-        let told = self.health.observe(Component::Postgres, &subject, outcome, out.ts_us());
+        let told = self
+            .health
+            .observe(Component::Postgres, &subject, outcome, out.ts_us());
         out.events.extend(told);
     }
 
@@ -360,7 +364,9 @@ async fn connect(options: &PostgresConfig, out: &Pass) -> Result<Link, ServiceEr
     let facts = Facts::read(&session).await?;
     let readers = views::EVERY_PASS.iter();
     Ok(Link {
-        views: readers.filter_map(|view| Reader::new(view, facts.version)).collect(),
+        views: readers
+            .filter_map(|view| Reader::new(view, facts.version))
+            .collect(),
         sizes: Reader::new(&views::SIZES, facts.version),
         session,
         address,
@@ -416,7 +422,8 @@ async fn read_blocked(
     }
     let instance = ("service.instance.id", instance);
     let count = const { id("postgresql.sessions.blocked") };
-    out.recorder.record(count, &mut [instance], waiting.len() as f64);
+    out.recorder
+        .record(count, &mut [instance], waiting.len() as f64);
     let longest = const { id("postgresql.sessions.blocked_duration.max") };
     out.recorder.record(longest, &mut [instance], longest_s);
     let mut heads = heads(&waiting);
@@ -430,7 +437,10 @@ async fn read_blocked(
          CASE WHEN state LIKE 'idle in transaction%' THEN 'idle_in_transaction' ELSE coalesce(state, 'other') END \
          FROM pg_stat_activity WHERE pid = ANY($1)"
     );
-    for row in session.rows(what, &sql, &[(&pids, Type::INT4_ARRAY)]).await? {
+    for row in session
+        .rows(what, &sql, &[(&pids, Type::INT4_ARRAY)])
+        .await?
+    {
         let pid: i32 = get(&row, 0, what)?.unwrap_or_default();
         let Some((_, sessions)) = heads.iter().find(|head| head.0 == pid) else {
             continue;

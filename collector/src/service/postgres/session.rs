@@ -159,7 +159,10 @@ fn refusal(shown: &str, error: &tokio_postgres::Error) -> ServiceError {
     } else if *code == SqlState::INVALID_CATALOG_NAME {
         refused(message, "name a database that exists, such as postgres")
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
-        refused(message, "pool the application's connections, or raise max_connections")
+        refused(
+            message,
+            "pool the application's connections, or raise max_connections",
+        )
     } else {
         refused(message, "look at the server's log")
     }

@@ -10,7 +10,11 @@ use super::session::{MARK, Session};
 use crate::service::{Pass, ServiceError};
 
 /// What our own sessions set.
-const OURS: [&str; 3] = ["statement_timeout", "lock_timeout", "default_transaction_read_only"];
+const OURS: [&str; 3] = [
+    "statement_timeout",
+    "lock_timeout",
+    "default_transaction_read_only",
+];
 
 /// What is recorded.
 const RECORDED: [&str; 42] = [
@@ -162,7 +166,9 @@ fn measured(setting: &Setting) -> Option<(u32, f64)> {
         number => number.parse::<f64>().ok()?,
     };
     let unit = setting.unit.as_deref().unwrap_or_default();
-    let digits = unit.find(|c: char| !c.is_ascii_digit()).unwrap_or(unit.len());
+    let digits = unit
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(unit.len());
     let (factor, unit) = unit.split_at(digits);
     let factor = factor.parse::<f64>().unwrap_or(1.0);
     let (metric, scale) = match unit {
@@ -177,7 +183,11 @@ fn measured(setting: &Setting) -> Option<(u32, f64)> {
         _ => (VALUE, 1.0),
     };
     // Negative values switch a limit off or mean "by default"; they are no amounts.
-    let scaled = if value < 0.0 { value } else { value * factor * scale };
+    let scaled = if value < 0.0 {
+        value
+    } else {
+        value * factor * scale
+    };
     Some((metric, scaled))
 }
 
@@ -215,12 +225,21 @@ mod tests {
     #[test]
     fn changes_are_told_once() {
         let mut settings = Settings::default();
-        let first = vec![setting("work_mem", "4096", "kB"), setting("lock_timeout", "1", "ms")];
+        let first = vec![
+            setting("work_mem", "4096", "kB"),
+            setting("lock_timeout", "1", "ms"),
+        ];
         assert_eq!(settings.changes(first), []);
-        let second = vec![setting("work_mem", "8192", "kB"), setting("lock_timeout", "2", "ms")];
+        let second = vec![
+            setting("work_mem", "8192", "kB"),
+            setting("lock_timeout", "2", "ms"),
+        ];
         let changed = settings.changes(second.clone());
         assert_eq!(changed.len(), 1);
-        assert_eq!((changed[0].from.as_str(), changed[0].to.as_str()), ("4096kB", "8192kB"));
+        assert_eq!(
+            (changed[0].from.as_str(), changed[0].to.as_str()),
+            ("4096kB", "8192kB")
+        );
         assert_eq!(settings.changes(second), []);
     }
 }

@@ -29,22 +29,70 @@ const WHAT: &str = "pg_stat_statements";
 /// The columns by the extension's version; the first two rank statements.
 const COLUMNS: &[Column] = &[
     column(const { id("postgresql.statement.calls") }, "calls"),
-    column(const { id("postgresql.statement.exec_time") }, "total_exec_time / 1e3"),
-    column(const { id("postgresql.statement.plan_time") }, "total_plan_time / 1e3"),
+    column(
+        const { id("postgresql.statement.exec_time") },
+        "total_exec_time / 1e3",
+    ),
+    column(
+        const { id("postgresql.statement.plan_time") },
+        "total_plan_time / 1e3",
+    ),
     column(const { id("postgresql.statement.rows") }, "rows"),
-    column(const { id("postgresql.statement.blks_hit") }, "shared_blks_hit"),
-    column(const { id("postgresql.statement.blks_read") }, "shared_blks_read"),
-    column(const { id("postgresql.statement.blks_dirtied") }, "shared_blks_dirtied"),
-    column(const { id("postgresql.statement.blks_written") }, "shared_blks_written"),
-    column(const { id("postgresql.statement.temp_blks_read") }, "temp_blks_read"),
-    column(const { id("postgresql.statement.temp_blks_written") }, "temp_blks_written"),
+    column(
+        const { id("postgresql.statement.blks_hit") },
+        "shared_blks_hit",
+    ),
+    column(
+        const { id("postgresql.statement.blks_read") },
+        "shared_blks_read",
+    ),
+    column(
+        const { id("postgresql.statement.blks_dirtied") },
+        "shared_blks_dirtied",
+    ),
+    column(
+        const { id("postgresql.statement.blks_written") },
+        "shared_blks_written",
+    ),
+    column(
+        const { id("postgresql.statement.temp_blks_read") },
+        "temp_blks_read",
+    ),
+    column(
+        const { id("postgresql.statement.temp_blks_written") },
+        "temp_blks_written",
+    ),
     column(const { id("postgresql.statement.wal.bytes") }, "wal_bytes"),
     column(const { id("postgresql.statement.wal.fpi") }, "wal_fpi"),
-    column(const { id("postgresql.statement.block.time") }, "blk_read_time / 1e3").label(DIRECTION, "read").until(10),
-    column(const { id("postgresql.statement.block.time") }, "blk_write_time / 1e3").label(DIRECTION, "write").until(10),
-    column(const { id("postgresql.statement.block.time") }, "shared_blk_read_time / 1e3").label(DIRECTION, "read").since(11),
-    column(const { id("postgresql.statement.block.time") }, "shared_blk_write_time / 1e3").label(DIRECTION, "write").since(11),
-    column(const { id("postgresql.statement.temp_block.time") }, "(temp_blk_read_time + temp_blk_write_time) / 1e3").since(10),
+    column(
+        const { id("postgresql.statement.block.time") },
+        "blk_read_time / 1e3",
+    )
+    .label(DIRECTION, "read")
+    .until(10),
+    column(
+        const { id("postgresql.statement.block.time") },
+        "blk_write_time / 1e3",
+    )
+    .label(DIRECTION, "write")
+    .until(10),
+    column(
+        const { id("postgresql.statement.block.time") },
+        "shared_blk_read_time / 1e3",
+    )
+    .label(DIRECTION, "read")
+    .since(11),
+    column(
+        const { id("postgresql.statement.block.time") },
+        "shared_blk_write_time / 1e3",
+    )
+    .label(DIRECTION, "write")
+    .since(11),
+    column(
+        const { id("postgresql.statement.temp_block.time") },
+        "(temp_blk_read_time + temp_blk_write_time) / 1e3",
+    )
+    .since(10),
 ];
 /// The columns before the counters: database, role and fingerprint.
 const KEYS: usize = 3;
@@ -124,14 +172,20 @@ impl StatementReader {
             .collect();
         // Our own statements run in our own role; they are told apart by their text.
         self.name(session, reading, strangers, out.ts_us()).await?;
-        let (own, others): (Vec<Total>, Vec<Total>) =
-            merged.totals.iter().partition(|total| self.is_own(&total.key));
+        let (own, others): (Vec<Total>, Vec<Total>) = merged
+            .totals
+            .iter()
+            .partition(|total| self.is_own(&total.key));
         let chosen = self.chooser.choose(out.ts_us(), &others, reading.top);
         let again_us = out.ts_us() - TOLD_AGAIN_US;
         let unnamed: Vec<i64> = chosen
             .keys
             .iter()
-            .filter(|key| self.named.get(key).is_none_or(|named| named.named_us < again_us))
+            .filter(|key| {
+                self.named
+                    .get(key)
+                    .is_none_or(|named| named.named_us < again_us)
+            })
             .map(|key| key.query)
             .collect();
         let fresh = self.name(session, reading, unnamed, out.ts_us()).await?;
@@ -146,7 +200,9 @@ impl StatementReader {
     }
 
     fn columns(&self) -> &[Column] {
-        self.prepared.as_ref().map_or(&[], |prepared| &prepared.columns)
+        self.prepared
+            .as_ref()
+            .map_or(&[], |prepared| &prepared.columns)
     }
 
     fn is_own(&self, key: &Key) -> bool {
@@ -177,7 +233,11 @@ impl StatementReader {
                 statement
             }
         };
-        session.client().query(&statement, &[]).await.map_err(failure)
+        session
+            .client()
+            .query(&statement, &[])
+            .await
+            .map_err(failure)
     }
 
     /// Asks for texts and names; returns the texts of what was not known, or not of late.
@@ -204,10 +264,17 @@ impl StatementReader {
              WHERE s.queryid = ANY($1)",
             reading.schema
         );
-        for row in session.rows(WHAT, &sql, &[(&queries, Type::INT8_ARRAY)]).await? {
+        for row in session
+            .rows(WHAT, &sql, &[(&queries, Type::INT8_ARRAY)])
+            .await?
+        {
             let Some(key) = key_of(&row)? else { continue };
             let again_us = ts_us - TOLD_AGAIN_US;
-            if self.named.get(&key).is_some_and(|named| named.named_us >= again_us) {
+            if self
+                .named
+                .get(&key)
+                .is_some_and(|named| named.named_us >= again_us)
+            {
                 continue;
             }
             let text: &str = get(&row, 5, WHAT)?.unwrap_or_default();
@@ -284,13 +351,26 @@ impl StatementReader {
             };
             let labels = || [instance, ("postgresql.database.name", name.as_str())];
             let recorder = &mut out.recorder;
-            recorder.record(const { id("postgresql.statements.calls") }, &mut labels(), *calls);
-            recorder.record(const { id("postgresql.statements.exec_time") }, &mut labels(), *seconds);
+            recorder.record(
+                const { id("postgresql.statements.calls") },
+                &mut labels(),
+                *calls,
+            );
+            recorder.record(
+                const { id("postgresql.statements.exec_time") },
+                &mut labels(),
+                *seconds,
+            );
         }
         // Kept from shrinking when some of ours are evicted.
-        self.own_seconds = own.iter().map(|total| total.seconds).sum::<f64>().max(self.own_seconds);
+        self.own_seconds = own
+            .iter()
+            .map(|total| total.seconds)
+            .sum::<f64>()
+            .max(self.own_seconds);
         let metric = const { id("postgresql.driftline.exec_time") };
-        out.recorder.record(metric, &mut [instance], self.own_seconds);
+        out.recorder
+            .record(metric, &mut [instance], self.own_seconds);
     }
 
     /// How many there are, how often rare ones were dropped, and whether all began anew.

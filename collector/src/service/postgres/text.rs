@@ -187,11 +187,15 @@ fn after_number(rest: &str) -> &str {
 /// A value that is assigned needs no quotes: `SET app.token TO abc`.
 fn hide_assignment(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
-    let assigns = lower.starts_with("set ") || (lower.starts_with("alter ") && lower.contains(" set "));
+    let assigns =
+        lower.starts_with("set ") || (lower.starts_with("alter ") && lower.contains(" set "));
     if !assigns || lower.starts_with("set transaction") || lower.starts_with("alter table") {
         return text.to_owned();
     }
-    let ends = [lower.find('=').map(|at| at + 1), lower.find(" to ").map(|at| at + 4)];
+    let ends = [
+        lower.find('=').map(|at| at + 1),
+        lower.find(" to ").map(|at| at + 4),
+    ];
     match ends.into_iter().flatten().min() {
         Some(end) => format!("{} {LITERAL}", text[..end].trim_end()),
         None => text.to_owned(),
@@ -205,17 +209,29 @@ mod tests {
     #[test]
     fn literals_and_comments_go_and_the_rest_stays() {
         for (sql, expected) in [
-            ("SELECT * FROM t WHERE a = $1 AND b2=3", "SELECT * FROM t WHERE a = $1 AND b2=?"),
-            ("ALTER ROLE x PASSWORD 'it''s secret'", "ALTER ROLE x PASSWORD ?"),
+            (
+                "SELECT * FROM t WHERE a = $1 AND b2=3",
+                "SELECT * FROM t WHERE a = $1 AND b2=?",
+            ),
+            (
+                "ALTER ROLE x PASSWORD 'it''s secret'",
+                "ALTER ROLE x PASSWORD ?",
+            ),
             (r"SELECT E'a\'secret', b", "SELECT ?, b"),
             ("DO $$ secret $$", "DO ?"),
             ("DO $a$ $$ secret $$ $a$ x", "DO ? x"),
             ("SELECT 1.5e-3, .5, 0x1F, t1.c2", "SELECT ?, ?, ?, t1.c2"),
-            ("SELECT /* secret /* nested */ */ 1 -- secret\nFROM t", "SELECT ? FROM t"),
+            (
+                "SELECT /* secret /* nested */ */ 1 -- secret\nFROM t",
+                "SELECT ? FROM t",
+            ),
             ("SELECT \"a 'b' 1\"  \n FROM t", "SELECT \"a 'b' 1\" FROM t"),
             ("SET app.token TO abc123secret", "SET app.token TO ?"),
             ("SET app.token = secret", "SET app.token = ?"),
-            ("ALTER DATABASE d SET app.token = secret", "ALTER DATABASE d SET app.token = ?"),
+            (
+                "ALTER DATABASE d SET app.token = secret",
+                "ALTER DATABASE d SET app.token = ?",
+            ),
             ("UPDATE t SET a = b", "UPDATE t SET a = b"),
             ("SELECT 'secret never ends", "SELECT ?"),
             ("SELECT U&'secret', x'ff', n'secret'", "SELECT ?, ?, ?"),

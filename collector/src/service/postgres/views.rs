@@ -33,11 +33,26 @@ const SERVER: View = View {
     name: "pg_stat_activity",
     labels: &[],
     columns: &[
-        column(const { id("postgresql.uptime") }, "extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"),
-        column(const { id("postgresql.version") }, "current_setting('server_version_num')"),
-        column(const { id("postgresql.in_recovery") }, "pg_is_in_recovery()::int"),
-        column(const { id("postgresql.connection.max") }, "current_setting('max_connections')"),
-        column(const { id("postgresql.connection.count") }, "count(*) FILTER (WHERE client)"),
+        column(
+            const { id("postgresql.uptime") },
+            "extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())",
+        ),
+        column(
+            const { id("postgresql.version") },
+            "current_setting('server_version_num')",
+        ),
+        column(
+            const { id("postgresql.in_recovery") },
+            "pg_is_in_recovery()::int",
+        ),
+        column(
+            const { id("postgresql.connection.max") },
+            "current_setting('max_connections')",
+        ),
+        column(
+            const { id("postgresql.connection.count") },
+            "count(*) FILTER (WHERE client)",
+        ),
         column(
             const { id("postgresql.transaction.duration.max") },
             "coalesce(extract(epoch FROM clock_timestamp() - min(xact_start) FILTER (WHERE client AND other)), 0)",
@@ -80,17 +95,52 @@ const DATABASES: View = View {
         column(const { id("postgresql.temp.io") }, "temp_bytes"),
         column(const { id("postgresql.deadlocks") }, "deadlocks"),
         column(const { id("postgresql.conflicts") }, "conflicts"),
-        column(const { id("postgresql.block.time") }, "blk_read_time / 1e3").label(DIRECTION, "read"),
-        column(const { id("postgresql.block.time") }, "blk_write_time / 1e3").label(DIRECTION, "write"),
+        column(const { id("postgresql.block.time") }, "blk_read_time / 1e3")
+            .label(DIRECTION, "read"),
+        column(
+            const { id("postgresql.block.time") },
+            "blk_write_time / 1e3",
+        )
+        .label(DIRECTION, "write"),
         column(const { id("postgresql.sessions") }, "sessions").since(14),
-        column(const { id("postgresql.sessions.failed") }, "sessions_abandoned").since(14).label("postgresql.reason", "abandoned"),
-        column(const { id("postgresql.sessions.failed") }, "sessions_fatal").since(14).label("postgresql.reason", "fatal"),
-        column(const { id("postgresql.sessions.failed") }, "sessions_killed").since(14).label("postgresql.reason", "killed"),
-        column(const { id("postgresql.session.time") }, "session_time / 1e3").since(14).label(STATE, "total"),
-        column(const { id("postgresql.session.time") }, "active_time / 1e3").since(14).label(STATE, "active"),
-        column(const { id("postgresql.session.time") }, "idle_in_transaction_time / 1e3").since(14).label(STATE, "idle_in_transaction"),
-        column(const { id("postgresql.checksum_failures") }, "checksum_failures"),
-        column(const { id("postgresql.transaction_id.age") }, "age(d.datfrozenxid)"),
+        column(
+            const { id("postgresql.sessions.failed") },
+            "sessions_abandoned",
+        )
+        .since(14)
+        .label("postgresql.reason", "abandoned"),
+        column(const { id("postgresql.sessions.failed") }, "sessions_fatal")
+            .since(14)
+            .label("postgresql.reason", "fatal"),
+        column(
+            const { id("postgresql.sessions.failed") },
+            "sessions_killed",
+        )
+        .since(14)
+        .label("postgresql.reason", "killed"),
+        column(
+            const { id("postgresql.session.time") },
+            "session_time / 1e3",
+        )
+        .since(14)
+        .label(STATE, "total"),
+        column(const { id("postgresql.session.time") }, "active_time / 1e3")
+            .since(14)
+            .label(STATE, "active"),
+        column(
+            const { id("postgresql.session.time") },
+            "idle_in_transaction_time / 1e3",
+        )
+        .since(14)
+        .label(STATE, "idle_in_transaction"),
+        column(
+            const { id("postgresql.checksum_failures") },
+            "checksum_failures",
+        ),
+        column(
+            const { id("postgresql.transaction_id.age") },
+            "age(d.datfrozenxid)",
+        ),
     ],
     // A hundred databases, the busiest first.
     from: "FROM pg_stat_database s JOIN pg_database d ON d.oid = s.datid WHERE NOT d.datistemplate ORDER BY s.xact_commit DESC LIMIT 100",
@@ -101,7 +151,10 @@ const BACKENDS: View = View {
     name: "pg_stat_activity",
     labels: &[
         (DATABASE, "datname"),
-        (STATE, "CASE WHEN state IN ('active', 'idle') THEN state WHEN state LIKE 'idle in transaction%' THEN 'idle_in_transaction' ELSE 'other' END"),
+        (
+            STATE,
+            "CASE WHEN state IN ('active', 'idle') THEN state WHEN state LIKE 'idle in transaction%' THEN 'idle_in_transaction' ELSE 'other' END",
+        ),
     ],
     columns: &[column(const { id("postgresql.backends") }, "count(*)")],
     from: "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name IS DISTINCT FROM 'driftline' GROUP BY 1, 2 LIMIT 400",
@@ -111,15 +164,24 @@ const BACKENDS: View = View {
 const WAITING: View = View {
     name: "pg_stat_activity",
     labels: &[("postgresql.wait.type", "wait_event_type")],
-    columns: &[column(const { id("postgresql.backends.waiting") }, "count(*)")],
+    columns: &[column(
+        const { id("postgresql.backends.waiting") },
+        "count(*)",
+    )],
     from: "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name IS DISTINCT FROM 'driftline' AND state = 'active' AND wait_event_type IS NOT NULL GROUP BY 1",
     versions: ALWAYS,
 };
 
 const LOCKS: View = View {
     name: "pg_locks",
-    labels: &[("postgresql.lock.mode", "mode"), ("postgresql.lock.granted", "granted")],
-    columns: &[column(const { id("postgresql.database.locks") }, "count(*)")],
+    labels: &[
+        ("postgresql.lock.mode", "mode"),
+        ("postgresql.lock.granted", "granted"),
+    ],
+    columns: &[column(
+        const { id("postgresql.database.locks") },
+        "count(*)",
+    )],
     from: "FROM pg_locks WHERE pid <> pg_backend_pid() AND locktype <> 'virtualxid' GROUP BY mode, granted",
     versions: ALWAYS,
 };
@@ -128,15 +190,49 @@ const BACKGROUND_UP_TO_16: View = View {
     name: "pg_stat_bgwriter",
     labels: &[],
     columns: &[
-        column(const { id("postgresql.bgwriter.checkpoint.count") }, "checkpoints_req").label(TYPE, "requested"),
-        column(const { id("postgresql.bgwriter.checkpoint.count") }, "checkpoints_timed").label(TYPE, "scheduled"),
-        column(const { id("postgresql.bgwriter.duration") }, "checkpoint_write_time / 1e3").label(TYPE, "write"),
-        column(const { id("postgresql.bgwriter.duration") }, "checkpoint_sync_time / 1e3").label(TYPE, "sync"),
-        column(const { id("postgresql.bgwriter.buffers.writes") }, "buffers_checkpoint").label(SOURCE, "checkpoints"),
-        column(const { id("postgresql.bgwriter.buffers.writes") }, "buffers_clean").label(SOURCE, "bgwriter"),
-        column(const { id("postgresql.bgwriter.buffers.writes") }, "buffers_backend").label(SOURCE, "backend"),
-        column(const { id("postgresql.bgwriter.buffers.allocated") }, "buffers_alloc"),
-        column(const { id("postgresql.bgwriter.maxwritten") }, "maxwritten_clean"),
+        column(
+            const { id("postgresql.bgwriter.checkpoint.count") },
+            "checkpoints_req",
+        )
+        .label(TYPE, "requested"),
+        column(
+            const { id("postgresql.bgwriter.checkpoint.count") },
+            "checkpoints_timed",
+        )
+        .label(TYPE, "scheduled"),
+        column(
+            const { id("postgresql.bgwriter.duration") },
+            "checkpoint_write_time / 1e3",
+        )
+        .label(TYPE, "write"),
+        column(
+            const { id("postgresql.bgwriter.duration") },
+            "checkpoint_sync_time / 1e3",
+        )
+        .label(TYPE, "sync"),
+        column(
+            const { id("postgresql.bgwriter.buffers.writes") },
+            "buffers_checkpoint",
+        )
+        .label(SOURCE, "checkpoints"),
+        column(
+            const { id("postgresql.bgwriter.buffers.writes") },
+            "buffers_clean",
+        )
+        .label(SOURCE, "bgwriter"),
+        column(
+            const { id("postgresql.bgwriter.buffers.writes") },
+            "buffers_backend",
+        )
+        .label(SOURCE, "backend"),
+        column(
+            const { id("postgresql.bgwriter.buffers.allocated") },
+            "buffers_alloc",
+        ),
+        column(
+            const { id("postgresql.bgwriter.maxwritten") },
+            "maxwritten_clean",
+        ),
     ],
     from: "FROM pg_stat_bgwriter",
     versions: (13, 16),
@@ -146,9 +242,19 @@ const BACKGROUND: View = View {
     name: "pg_stat_bgwriter",
     labels: &[],
     columns: &[
-        column(const { id("postgresql.bgwriter.buffers.writes") }, "buffers_clean").label(SOURCE, "bgwriter"),
-        column(const { id("postgresql.bgwriter.buffers.allocated") }, "buffers_alloc"),
-        column(const { id("postgresql.bgwriter.maxwritten") }, "maxwritten_clean"),
+        column(
+            const { id("postgresql.bgwriter.buffers.writes") },
+            "buffers_clean",
+        )
+        .label(SOURCE, "bgwriter"),
+        column(
+            const { id("postgresql.bgwriter.buffers.allocated") },
+            "buffers_alloc",
+        ),
+        column(
+            const { id("postgresql.bgwriter.maxwritten") },
+            "maxwritten_clean",
+        ),
     ],
     from: "FROM pg_stat_bgwriter",
     versions: (17, u32::MAX),
@@ -158,11 +264,31 @@ const CHECKPOINTER: View = View {
     name: "pg_stat_checkpointer",
     labels: &[],
     columns: &[
-        column(const { id("postgresql.bgwriter.checkpoint.count") }, "num_requested").label(TYPE, "requested"),
-        column(const { id("postgresql.bgwriter.checkpoint.count") }, "num_timed").label(TYPE, "scheduled"),
-        column(const { id("postgresql.bgwriter.duration") }, "write_time / 1e3").label(TYPE, "write"),
-        column(const { id("postgresql.bgwriter.duration") }, "sync_time / 1e3").label(TYPE, "sync"),
-        column(const { id("postgresql.bgwriter.buffers.writes") }, "buffers_written").label(SOURCE, "checkpoints"),
+        column(
+            const { id("postgresql.bgwriter.checkpoint.count") },
+            "num_requested",
+        )
+        .label(TYPE, "requested"),
+        column(
+            const { id("postgresql.bgwriter.checkpoint.count") },
+            "num_timed",
+        )
+        .label(TYPE, "scheduled"),
+        column(
+            const { id("postgresql.bgwriter.duration") },
+            "write_time / 1e3",
+        )
+        .label(TYPE, "write"),
+        column(
+            const { id("postgresql.bgwriter.duration") },
+            "sync_time / 1e3",
+        )
+        .label(TYPE, "sync"),
+        column(
+            const { id("postgresql.bgwriter.buffers.writes") },
+            "buffers_written",
+        )
+        .label(SOURCE, "checkpoints"),
     ],
     from: "FROM pg_stat_checkpointer",
     versions: (17, u32::MAX),
@@ -171,7 +297,10 @@ const CHECKPOINTER: View = View {
 const WAL_UP_TO_13: View = View {
     name: "the write-ahead log",
     labels: &[],
-    columns: &[column(const { id("postgresql.wal.bytes") }, "pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, '0/0')")],
+    columns: &[column(
+        const { id("postgresql.wal.bytes") },
+        "pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, '0/0')",
+    )],
     from: "",
     versions: (13, 13),
 };
@@ -183,7 +312,10 @@ const WAL: View = View {
         column(const { id("postgresql.wal.bytes") }, "wal_bytes"),
         column(const { id("postgresql.wal.fpi") }, "wal_fpi"),
         column(const { id("postgresql.wal.records") }, "wal_records"),
-        column(const { id("postgresql.wal.buffers_full") }, "wal_buffers_full"),
+        column(
+            const { id("postgresql.wal.buffers_full") },
+            "wal_buffers_full",
+        ),
     ],
     from: "FROM pg_stat_wal",
     versions: (14, u32::MAX),
@@ -192,12 +324,30 @@ const WAL: View = View {
 /// Standbys of one name count as one, the slowest of them.
 const REPLICATION: View = View {
     name: "pg_stat_replication",
-    labels: &[("postgresql.replication_client", "coalesce(nullif(application_name, ''), host(client_addr), 'local')")],
+    labels: &[(
+        "postgresql.replication_client",
+        "coalesce(nullif(application_name, ''), host(client_addr), 'local')",
+    )],
     columns: &[
-        column(const { id("postgresql.wal.lag") }, "coalesce(extract(epoch FROM max(write_lag)), 0)").label(OPERATION, "write"),
-        column(const { id("postgresql.wal.lag") }, "coalesce(extract(epoch FROM max(flush_lag)), 0)").label(OPERATION, "flush"),
-        column(const { id("postgresql.wal.lag") }, "coalesce(extract(epoch FROM max(replay_lag)), 0)").label(OPERATION, "replay"),
-        column(const { id("postgresql.replication.data_delay") }, "max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, replay_lsn))"),
+        column(
+            const { id("postgresql.wal.lag") },
+            "coalesce(extract(epoch FROM max(write_lag)), 0)",
+        )
+        .label(OPERATION, "write"),
+        column(
+            const { id("postgresql.wal.lag") },
+            "coalesce(extract(epoch FROM max(flush_lag)), 0)",
+        )
+        .label(OPERATION, "flush"),
+        column(
+            const { id("postgresql.wal.lag") },
+            "coalesce(extract(epoch FROM max(replay_lag)), 0)",
+        )
+        .label(OPERATION, "replay"),
+        column(
+            const { id("postgresql.replication.data_delay") },
+            "max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, replay_lsn))",
+        ),
     ],
     from: "FROM pg_stat_replication GROUP BY 1 LIMIT 50",
     versions: ALWAYS,
@@ -217,7 +367,10 @@ const STANDBY: View = View {
 
 const SLOTS: View = View {
     name: "pg_replication_slots",
-    labels: &[("postgresql.slot.name", "slot_name"), ("postgresql.slot.active", "active")],
+    labels: &[
+        ("postgresql.slot.name", "slot_name"),
+        ("postgresql.slot.active", "active"),
+    ],
     columns: &[column(
         const { id("postgresql.replication.slot.retained") },
         "pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)",
