@@ -13,6 +13,7 @@ use driftline_sink::SinkConfig;
 use serde::Deserialize;
 
 use crate::live::LiveConfig;
+use crate::nightly::NightlyConfig;
 use crate::notify::NotifyConfig;
 use crate::schedule::ScheduleConfig;
 
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) recommend: RulesConfig,
     /// What is looked at while it happens.
     pub(crate) live: LiveConfig,
+    /// How a day is analysed.
+    pub(crate) nightly: NightlyConfig,
     /// Who is told what was found.
     pub(crate) notify: NotifyConfig,
     /// What is run by the clock.
@@ -71,6 +74,7 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         self.collector.validate()?;
         self.schedule.jobs()?;
+        self.nightly.calendar()?;
         self.notify.check()?;
         self.live.check()?;
         if !(self.sink.commit_seconds > 0.0 && self.sink.commit_seconds <= 3600.0) {

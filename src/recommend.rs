@@ -140,7 +140,10 @@ fn options(settings: &Settings, args: &RecommendArgs) -> anyhow::Result<Recommen
 /// What a person should know beside the recommendations; to stderr.
 fn tell_troubles(found: &Report, all: bool) {
     for failed in &found.failed {
-        eprintln!("note: {} could not be judged: {}", failed.rule, failed.reason);
+        eprintln!(
+            "note: {} could not be judged: {}",
+            failed.rule, failed.reason
+        );
     }
     for (rule, rows) in &found.cut {
         eprintln!(

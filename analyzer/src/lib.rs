@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod baseline;
+mod calendar;
 mod columns;
 pub mod compare;
 pub mod engine;
@@ -20,9 +21,11 @@ pub mod rule;
 pub mod schedule;
 #[cfg(test)]
 mod testing;
+pub mod validate;
 
 pub use analyze::{AnalysisRow, Usual, analyze};
 pub use baseline::{Baseline, BaselineError, SeriesBaseline};
+pub use calendar::{Calendar, UnknownZone};
 pub use compare::{
     CompareOptions, CompareRunsError, RunCompareOptions, RunComparison, RunShift, SeriesShift,
     Verdict, Window, compare, compare_runs, compare_several,

@@ -5,15 +5,19 @@
 //! same findings under the same ids. Telling the log, and people, is left to the caller.
 
 pub(crate) mod cause;
-mod changes;
-mod points;
-mod runs;
+pub(crate) mod changes;
+mod plot;
+pub(crate) mod points;
+mod reopened;
+pub(crate) mod runs;
 
 use crate::compare::{CompareRunsError, Window};
 use crate::engine::{Engine, EngineError};
 
-pub use cause::Cause;
+pub use cause::{Cause, marks};
+pub use plot::{Plot, plots};
 pub use points::PointSeries;
+pub use reopened::reopened;
 
 /// Points of a series at most: more cost time and find nothing more.
 const MOST_POINTS: i64 = 2_016;
@@ -89,6 +93,8 @@ pub struct Evidence {
 pub struct Nightly {
     /// The day.
     pub day: Window,
+    /// Samples that the day held.
+    pub rows: i64,
     /// Series that had enough points to be judged.
     pub series: usize,
     /// Load runs that could be compared with an earlier one.
@@ -97,6 +103,10 @@ pub struct Nightly {
     pub notes: Vec<String>,
     /// What changed, the worst first.
     pub findings: Vec<Finding>,
+    /// What the series of the findings look like.
+    pub plots: Vec<Plot>,
+    /// What people and tools said that they did, over the day and its history.
+    pub marks: Vec<Cause>,
 }
 
 impl Default for NightlyOptions {
@@ -121,6 +131,13 @@ impl Severity {
             Self::Change => "change",
             Self::Improvement => "improvement",
         }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Regression, Self::Change, Self::Improvement]
+            .into_iter()
+            .find(|known| known.as_str() == text)
     }
 
     /// Of a rise or fall, by which direction is better: `lower`, `higher` or `neither`.
@@ -173,10 +190,13 @@ pub async fn nightly(
     });
     Ok(Nightly {
         day: options.day,
+        rows: reopened::rows(engine, options.day).await?,
         series: changed.judged,
         runs: compared.judged,
         notes,
         findings,
+        plots: changed.plots,
+        marks,
     })
 }
 

@@ -27,8 +27,9 @@ WITH changed AS (
         now.host, now.target, now.database, now.queryid, now.calls, now.exec_s, now.hours, head,
         now.blks / now.calls AS blks_per_call, history.blks_per_call AS usual,
         now.result_rows / now.calls AS rows_per_call,
+        -- Groups that match nothing are left out of the list, so that the first one always matches.
         regexp_match(
-            text, '\b(?:from|update|into) (?:only )?(?:"?([a-z_][a-z0-9_$]*)"?\.)?"?([a-z_][a-z0-9_$]*)"?', 'i'
+            text, '\b(?:from|update|into) (?:only )?((?:"?[a-z_][a-z0-9_$]*"?\.)?)"?([a-z_][a-z0-9_$]*)"?', 'i'
         ) AS parts
     FROM postgres_statements AS now
     JOIN postgres_statement_history AS history
@@ -63,5 +64,5 @@ FROM changed
 JOIN postgres_tables
     ON postgres_tables.host = changed.host AND postgres_tables.target = changed.target
     AND postgres_tables.database = changed.database AND postgres_tables.name = lower(parts[2])
-    AND (parts[1] IS NULL OR postgres_tables.schema = lower(parts[1]))
-WHERE modified_rows > $modified * greatest(estimated_rows, 1.0)
+    AND (parts[1] = '' OR postgres_tables.schema = lower(replace(rtrim(parts[1], '.'), '"', '')))
+WHERE estimated_rows IS NOT NULL AND modified_rows > $modified * greatest(estimated_rows, 1.0)

@@ -43,18 +43,34 @@ WITH statements AS (
         postgres_statements.queryid
     HAVING sum(calls) >= $calls
 ),
--- schema, table, alias, first column, second column; null where the text has another shape.
+-- Schema with its point, table, first column, the second condition; null where the text has another
+-- shape. Groups that match nothing are left out of the list, so that each may match an empty text.
 parsed AS (
     SELECT
         *,
         regexp_match(
             text,
-            '^(?:select [^;]*? from|update|delete from) (?:only )?(?:"?([a-z_][a-z0-9_$]*)"?\.)?"?([a-z_][a-z0-9_$]*)"?(?: (?:as )?[a-z_][a-z0-9_]*)?(?: set [^;]*?)? where (?:[a-z_][a-z0-9_]*\.)?"?([a-z_][a-z0-9_$]*)"? = \$[0-9]+(?: and (?:[a-z_][a-z0-9_]*\.)?"?([a-z_][a-z0-9_$]*)"? = \$[0-9]+)?(?: order by [^;()]*| limit \$[0-9]+| offset \$[0-9]+| for [a-z ]+| returning [^;]*)*;?$',
+            '^(?:select [^;]*? from|update|delete from) (?:only )?((?:"?[a-z_][a-z0-9_$]*"?\.)?)"?([a-z_][a-z0-9_$]*)"?(?: (?:as )?[a-z_][a-z0-9_]*)?(?: set [^;]*?)? where (?:[a-z_][a-z0-9_]*\.)?"?([a-z_][a-z0-9_$]*)"? = \$[0-9]+((?: and (?:[a-z_][a-z0-9_]*\.)?"?[a-z_][a-z0-9_$]*"? = \$[0-9]+)?)(?: order by [^;()]*| limit \$[0-9]+| offset \$[0-9]+| for [a-z ]+| returning [^;]*)*;?$',
             'i'
         ) AS parts,
         regexp_like(text, '\b(count|sum|avg|min|max|array_agg|string_agg|group by|distinct)\b', 'i')
             AS aggregates
-    FROM (SELECT * FROM statements WHERE NOT regexp_like(text, '\b(join|union|or|exists|in)\b', 'i'))
+    FROM statements
+    -- Names in quotes keep their case; those with capitals are left to a person.
+    WHERE NOT regexp_like(text, '\b(join|union|or|exists|in)\b', 'i')
+        AND NOT regexp_like(text, '"[^"]*[A-Z][^"]*"')
+),
+named AS (
+    SELECT
+        *,
+        lower(replace(rtrim(parts[1], '.'), '"', '')) AS of_schema,
+        lower(parts[2]) AS of_table,
+        lower(parts[3]) AS first_column,
+        lower(regexp_replace(
+            parts[4], '^ and (?:[a-z_][a-z0-9_]*\.)?"?([a-z_][a-z0-9_$]*)"? = .*$', '\1', 'i'
+        )) AS next_column
+    FROM parsed
+    WHERE parts IS NOT NULL
 ),
 large AS (
     SELECT
@@ -71,21 +87,21 @@ scanned AS (
 ),
 matched AS (
     SELECT
-        parsed.host, parsed.target, parsed.database, parsed.queryid, parsed.head, parsed.calls,
-        parsed.exec_s, parsed.hours, parsed.blks_per_call, parsed.rows_per_call, parsed.aggregates,
-        scanned.schema, scanned.name, scanned.estimated_rows, scanned.blocks,
-        lower(parts[3]) AS first_column,
-        CASE WHEN lower(parts[4]) <> lower(parts[3]) THEN lower(parts[4]) END AS second_column,
-        1.0 - ($descent + parsed.rows_per_call) / parsed.blks_per_call AS saving
-    FROM parsed
+        named.host, named.target, named.database, named.queryid, named.head, named.calls,
+        named.exec_s, named.hours, named.blks_per_call, named.rows_per_call, named.aggregates,
+        scanned.schema, scanned.name, scanned.estimated_rows, scanned.blocks, first_column,
+        CASE WHEN next_column NOT IN ('', first_column) THEN next_column END AS second_column,
+        1.0 - ($descent + named.rows_per_call) / named.blks_per_call AS saving
+    FROM named
     JOIN scanned
-        ON scanned.host = parsed.host
-        AND scanned.target = parsed.target
-        AND scanned.database = parsed.database
-        AND scanned.name = lower(parts[2])
-        AND (scanned.schema = lower(parts[1]) OR (parts[1] IS NULL AND scanned.of_that_name = 1))
-    WHERE parsed.blks_per_call >= $share * scanned.blocks
+        ON scanned.host = named.host
+        AND scanned.target = named.target
+        AND scanned.database = named.database
+        AND scanned.name = of_table
+        AND (scanned.schema = of_schema OR (of_schema = '' AND scanned.of_that_name = 1))
+    WHERE named.blks_per_call >= $share * scanned.blocks
 ),
+explained AS (SELECT DISTINCT host, target, database, schema, name FROM matched),
 by_index AS (
     SELECT
         host, target, database, schema, name, first_column, second_column,
@@ -103,11 +119,11 @@ by_index AS (
 others AS (
     SELECT scanned.*
     FROM scanned
-    LEFT JOIN by_index
-        ON by_index.host = scanned.host AND by_index.target = scanned.target
-        AND by_index.database = scanned.database AND by_index.schema = scanned.schema
-        AND by_index.name = scanned.name
-    WHERE by_index.name IS NULL AND scanned.seq_scans >= $calls
+    LEFT JOIN explained
+        ON explained.host = scanned.host AND explained.target = scanned.target
+        AND explained.database = scanned.database AND explained.schema = scanned.schema
+        AND explained.name = scanned.name
+    WHERE explained.name IS NULL AND scanned.seq_scans >= $calls
 )
 SELECT
     host, target, database || '.' || schema || '.' || name AS subject,

@@ -28,4 +28,5 @@ SELECT
     json_object('kind', 'analyze', 'table', named_struct('schema', schema, 'name', name)) AS action,
     modified_rows / greatest(estimated_rows, 1.0) AS observed, $modified AS threshold, '1' AS unit
 FROM postgres_tables
-WHERE modified_rows > $modified * greatest(estimated_rows, 1.0) AND modified_rows > $rows
+WHERE estimated_rows IS NOT NULL
+    AND modified_rows > $modified * greatest(estimated_rows, 1.0) AND modified_rows > $rows

@@ -79,6 +79,8 @@ pub enum EventName {
     FindingReopened,
     /// A day was analysed.
     DayAnalysed,
+    /// The false alarms and the power of detection were measured on the past of this installation.
+    DetectionValidated,
     /// A collector met a statement of a database that it had not met before; holds its text without literals.
     StatementSeen,
     /// A collector met an index of a database that it had not met before; holds its definition without literals.
@@ -135,7 +137,7 @@ pub enum EventName {
 
 impl EventName {
     /// Every known name.
-    pub const KNOWN: [Self; 51] = [
+    pub const KNOWN: [Self; 52] = [
         Self::CollectorStarted,
         Self::CollectorStopped,
         Self::Gap,
@@ -162,6 +164,7 @@ impl EventName {
         Self::FindingResolved,
         Self::FindingReopened,
         Self::DayAnalysed,
+        Self::DetectionValidated,
         Self::StatementSeen,
         Self::IndexSeen,
         Self::SettingChanged,
@@ -218,6 +221,7 @@ impl EventName {
             Self::FindingResolved => "FindingResolved",
             Self::FindingReopened => "FindingReopened",
             Self::DayAnalysed => "DayAnalysed",
+            Self::DetectionValidated => "DetectionValidated",
             Self::StatementSeen => "StatementSeen",
             Self::IndexSeen => "IndexSeen",
             Self::SettingChanged => "SettingChanged",

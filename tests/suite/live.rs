@@ -61,8 +61,14 @@ fn write_series(path: &Path, from_s: u64, until_s: u64, level: f64) {
     let mut text = "series,timestamp,value\n".to_owned();
     for at_s in (from_s..until_s).step_by(10) {
         // Some noise that is the same every time.
-        let noise = |salt: u64| ((at_s / 10).wrapping_mul(2_654_435_761 + salt) % 997) as f64 / 997.0;
-        writeln!(text, "checkout.latency,{at_s},{:.5}", level + 0.01 * noise(1)).expect("text");
+        let noise =
+            |salt: u64| ((at_s / 10).wrapping_mul(2_654_435_761 + salt) % 997) as f64 / 997.0;
+        writeln!(
+            text,
+            "checkout.latency,{at_s},{:.5}",
+            level + 0.01 * noise(1)
+        )
+        .expect("text");
         writeln!(text, "search.latency,{at_s},{:.5}", 0.2 + 0.01 * noise(2)).expect("text");
     }
     std::fs::write(path, text).expect("a file");
@@ -112,7 +118,9 @@ fn an_onset_reaches_the_webhook_within_a_minute_and_is_told_once() {
     let onset_s = start_s + 60;
     write_series(&dir.join("onset.csv"), onset_s, onset_s + 600, 0.3);
     import(dir, "onset.csv");
-    let (told, body) = bodies.recv_timeout(DEADLINE).expect("a call of the webhook");
+    let (told, body) = bodies
+        .recv_timeout(DEADLINE)
+        .expect("a call of the webhook");
     let onset = Duration::from_secs(onset_s);
     assert!(told <= onset + WITHIN, "told {:?} after", told - onset);
     assert!(body.contains("checkout.latency"), "{body}");
@@ -128,8 +136,17 @@ fn an_onset_reaches_the_webhook_within_a_minute_and_is_told_once() {
     let list = ["findings", "--data", "d", "--format", "json"];
     let found = stdout_of(driftline(&list).current_dir(dir));
     let found: Value = serde_json::from_str(&found).expect("JSON");
-    let about = |finding: &&Value| finding["id"].as_str().is_some_and(|id| id.starts_with("live-"));
-    let live: Vec<&Value> = found.as_array().expect("a list").iter().filter(about).collect();
+    let about = |finding: &&Value| {
+        finding["id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("live-"))
+    };
+    let live: Vec<&Value> = found
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(about)
+        .collect();
     assert_eq!(live.len(), 1, "{found}");
     assert_eq!(live[0]["severity"], "regression");
 }

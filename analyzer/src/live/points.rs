@@ -90,7 +90,10 @@ pub(super) async fn is_usual(engine: &Engine, began: &Began) -> Result<bool, Eng
         ("component".to_owned(), text(&point.component)),
         ("metric".to_owned(), text(&point.metric)),
         ("labels".to_owned(), text(&point.labels)),
-        ("from".to_owned(), timestamp(at_us - (DAYS * 2 + 1) * DAY_US / 2)),
+        (
+            "from".to_owned(),
+            timestamp(at_us - (DAYS * 2 + 1) * DAY_US / 2),
+        ),
         ("at".to_owned(), timestamp(at_us)),
         (
             "level".to_owned(),

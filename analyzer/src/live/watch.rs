@@ -232,8 +232,7 @@ impl Watch {
             (began.onset.at_s * 1_000_000 - finding.onset_us).abs() <= join_us
         };
         let joined = self.open.iter_mut().find(|open| {
-            let belongs =
-                |began: &Began| near(&open.finding, began) && hosts(&open.finding, began);
+            let belongs = |began: &Began| near(&open.finding, began) && hosts(&open.finding, began);
             group.iter().any(belongs)
         });
         if let Some(open) = joined {
@@ -383,7 +382,10 @@ fn evidence(began: &Began) -> Evidence {
 pub(super) fn display(value: f64, unit: &str) -> String {
     let scaled = |scales: &[(f64, &str)]| {
         let fits = |scale: &&(f64, &str)| value.abs() >= scale.0;
-        let (scale, name) = scales.iter().find(fits).unwrap_or(&scales[scales.len() - 1]);
+        let (scale, name) = scales
+            .iter()
+            .find(fits)
+            .unwrap_or(&scales[scales.len() - 1]);
         format!("{:.3} {name}", value / scale)
     };
     match unit {

@@ -22,7 +22,7 @@ pub struct Cause {
 }
 
 /// Every mark of a stretch of time: what people and tools said that they did.
-pub(crate) async fn marks(engine: &Engine, whole: Window) -> Result<Vec<Cause>, EngineError> {
+pub async fn marks(engine: &Engine, whole: Window) -> Result<Vec<Cause>, EngineError> {
     let sql = "SELECT CAST(ts AS BIGINT) AS ts_us, message FROM events \
                WHERE name = 'Marked' AND subject IN ('deploy', 'config', 'note') \
                AND ts >= $from AND ts < $until ORDER BY ts, message";

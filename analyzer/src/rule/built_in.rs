@@ -9,6 +9,7 @@ const QUERIES: &[(&str, &str)] = &[
     ("views/disk_latency.sql", include_str!("../../../queries/views/disk_latency.sql")),
     ("views/disk_throughput.sql", include_str!("../../../queries/views/disk_throughput.sql")),
     ("views/disk_utilisation.sql", include_str!("../../../queries/views/disk_utilisation.sql")),
+    ("views/baselines.sql", include_str!("../../../queries/views/baselines.sql")),
     ("views/findings.sql", include_str!("../../../queries/views/findings.sql")),
     ("views/gaps.sql", include_str!("../../../queries/views/gaps.sql")),
     ("views/memory_available.sql", include_str!("../../../queries/views/memory_available.sql")),
@@ -80,6 +81,26 @@ const POSTGRES: &[(&str, &str)] = &[
 /// Recommendations about caches, WebSocket services and APIs.
 #[rustfmt::skip]
 const SERVICES: &[(&str, &str)] = &[
+    ("recommendations/a1_burn_rate.sql", include_str!("../../../queries/recommendations/a1_burn_rate.sql")),
+    ("recommendations/a2_server_errors.sql", include_str!("../../../queries/recommendations/a2_server_errors.sql")),
+    ("recommendations/a3_latency_at_flat_throughput.sql", include_str!("../../../queries/recommendations/a3_latency_at_flat_throughput.sql")),
+    ("recommendations/a4_identical_answers.sql", include_str!("../../../queries/recommendations/a4_identical_answers.sql")),
+    ("recommendations/a5_retries.sql", include_str!("../../../queries/recommendations/a5_retries.sql")),
+    ("recommendations/r10_hot_key.sql", include_str!("../../../queries/recommendations/r10_hot_key.sql")),
+    ("recommendations/r11_pipelining.sql", include_str!("../../../queries/recommendations/r11_pipelining.sql")),
+    ("recommendations/r1_hit_ratio.sql", include_str!("../../../queries/recommendations/r1_hit_ratio.sql")),
+    ("recommendations/r2_evictions.sql", include_str!("../../../queries/recommendations/r2_evictions.sql")),
+    ("recommendations/r3_fragmentation.sql", include_str!("../../../queries/recommendations/r3_fragmentation.sql")),
+    ("recommendations/r4_big_keys.sql", include_str!("../../../queries/recommendations/r4_big_keys.sql")),
+    ("recommendations/r5_slow_commands.sql", include_str!("../../../queries/recommendations/r5_slow_commands.sql")),
+    ("recommendations/r6_no_ttl.sql", include_str!("../../../queries/recommendations/r6_no_ttl.sql")),
+    ("recommendations/r7_no_eviction.sql", include_str!("../../../queries/recommendations/r7_no_eviction.sql")),
+    ("recommendations/r8_fork.sql", include_str!("../../../queries/recommendations/r8_fork.sql")),
+    ("recommendations/r9_connections.sql", include_str!("../../../queries/recommendations/r9_connections.sql")),
+    ("recommendations/w1_handshakes.sql", include_str!("../../../queries/recommendations/w1_handshakes.sql")),
+    ("recommendations/w2_slow_consumers.sql", include_str!("../../../queries/recommendations/w2_slow_consumers.sql")),
+    ("recommendations/w3_fan_out.sql", include_str!("../../../queries/recommendations/w3_fan_out.sql")),
+    ("recommendations/w4_reconnects.sql", include_str!("../../../queries/recommendations/w4_reconnects.sql")),
 ];
 
 /// Every file: its path below `queries/`, and its text.

@@ -7,16 +7,20 @@
 
 pub mod anomaly;
 pub mod autocorrelation;
+pub mod binomial;
 pub mod bootstrap;
 pub mod changepoint;
 pub mod cuped;
 pub mod distribution;
+pub mod estimate;
 pub mod fleet;
+pub mod hot;
 pub mod multiple;
 pub mod noise;
 pub mod onset;
 pub mod quantile;
 pub mod ranks;
+pub mod reuse;
 pub mod robust;
 pub mod rollup;
 pub mod runs;
@@ -24,11 +28,13 @@ pub mod seasonal;
 pub mod shift;
 pub mod sketch;
 pub mod student;
+pub mod warming;
 
 pub use autocorrelation::{effective_size, lag1_of_ranks};
 pub use multiple::benjamini_hochberg;
 pub use quantile::{quantile, quantiles};
 pub use ranks::{MannWhitney, mann_whitney};
+pub use reuse::{MissRatioCurve, Reuse, ReuseSampler};
 pub use robust::{mad, median};
 pub use rollup::{Moments, Rollup};
 pub use shift::{Shift, shift};

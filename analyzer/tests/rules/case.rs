@@ -7,7 +7,7 @@ use std::sync::Arc;
 use driftline_analyzer::Lake;
 use driftline_schemas::{
     Better, Category, Component, Event, EventName, Labels, MetricDef, MetricKind, MetricRef,
-    SampleBatch, Series, label_pairs, metric_named,
+    SampleBatch, Series, metric_named,
 };
 
 /// The window's start: some midnight.

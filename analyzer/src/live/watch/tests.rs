@@ -73,7 +73,10 @@ fn what_leaves_its_level_together_is_told_once_and_its_end_too() {
         opened.title
     );
     let told_us = look.events[0].ts_us;
-    assert!(told_us - opened.onset_us <= 30_000_000, "with the third point");
+    assert!(
+        told_us - opened.onset_us <= 30_000_000,
+        "with the third point"
+    );
     let host = ("host".to_owned(), "a".to_owned());
     assert!(opened.scope.contains(&host), "{:?}", opened.scope);
     assert_eq!(look.ended[0].evidence.len(), 2);

@@ -334,7 +334,7 @@ impl Service for PostgresServer {
 
     async fn pass(&mut self, out: &mut Pass) -> Result<(), ServiceError> {
         let linked = self.link(out).await;
-        let outcome = match linked {
+        match linked {
             Ok(Some(mut link)) => {
                 let outcome = self.read(&mut link, out).await;
                 self.link = Some(link);
@@ -342,8 +342,7 @@ impl Service for PostgresServer {
             }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
-        };
-        outcome
+        }
     }
 }
 
