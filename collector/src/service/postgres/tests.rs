@@ -49,6 +49,11 @@ impl Seen {
         found.map(|row| row.2)
     }
 
+    /// The server's major version.
+    fn major(&self) -> u32 {
+        (self.value("postgresql.version", "service.instance.id=main") / 1e4) as u32
+    }
+
     fn ok(self) -> Self {
         if let Err(error) = &self.outcome {
             panic!("the pass failed: {error}");
@@ -193,7 +198,9 @@ async fn a_killed_server_is_told_and_its_restart_too() {
     let superuser = client(fixture.url()).await;
     run(&superuser, "SELECT pg_stat_statements_reset()").await;
     let seen = pass(&mut server, 4).await.ok();
-    assert_eq!(seen.events(EventName::StatisticsReset).len(), 1);
+    // Version 13 does not say when its statements were reset.
+    let expected = usize::from(seen.major() > 13);
+    assert_eq!(seen.events(EventName::StatisticsReset).len(), expected);
 }
 
 #[tokio::test]

@@ -241,7 +241,7 @@ fn grew(first: &Seen, second: &Seen) {
             "postgresql.blks_hit",
             "postgresql.database.name=postgres,service.instance.id=main",
         ),
-        ("postgresql.wal.records", "service.instance.id=main"),
+        ("postgresql.wal.bytes", "service.instance.id=main"),
     ] {
         assert!(
             second.value(metric, labels) > first.value(metric, labels),
