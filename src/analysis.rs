@@ -1,12 +1,10 @@
-//! `analyze` and `baseline`: what this system does now, and what is usual for it.
+//! `analyze`: what this system does now, held against what is usual for it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use driftline_analyzer::{
-    AnalysisRow, At, Baseline, Window, analyze as analyze_batches, baseline as baselines,
-};
+use driftline_analyzer::{AnalysisRow, Baseline, analyze as analyze_batches};
 use driftline_collector::{hostname, snapshot};
 
 use crate::cli::Settings;
@@ -134,38 +132,4 @@ fn to_json(host: &str, rows: &[AnalysisRow]) -> serde_json::Value {
         serde_json::json!({ "now": row.now, "usual": usual })
     };
     serde_json::json!({ "host": host, "series": rows.iter().map(row).collect::<Vec<_>>() })
-}
-
-/// `driftline baseline`: keeps what was usual over the last while.
-pub(crate) fn baseline(
-    settings: &Settings,
-    last: Duration,
-    name: Option<String>,
-) -> anyhow::Result<Outcome> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let now_us = i64::try_from(now.as_micros())?;
-    let window = Window {
-        from_us: now_us - i64::try_from(last.as_micros())?,
-        until_us: now_us,
-    };
-    let name = name.unwrap_or_else(|| format!("at-{}", now.as_secs()));
-    let runtime = query::runtime()?;
-    let taken = runtime.block_on(async {
-        let engine = query::open(settings, At::Latest, &[]).await?;
-        anyhow::Ok(baselines::take(&engine, &name, window).await?)
-    })?;
-    if taken.series.is_empty() {
-        eprintln!(
-            "there are no samples of the last {last:?} in {}",
-            settings.data.display()
-        );
-        return Ok(Outcome::TooLittleData);
-    }
-    let path = taken.save(&settings.data)?;
-    println!(
-        "baseline {name:?} of {} series is kept in {}",
-        taken.series.len(),
-        path.display()
-    );
-    Ok(Outcome::Ok)
 }

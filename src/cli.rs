@@ -9,17 +9,21 @@ use driftline_collector::config::duration;
 use driftline_eventlog::kafka::{KafkaConfig, create_topics};
 use driftline_loadgen::service::ServiceArgs;
 
+use crate::baseline::{self, BaselineArgs};
 use crate::compare::{self, CompareArgs};
 use crate::config::Config;
 use crate::detect::{self, DetectArgs};
 use crate::exit::Outcome;
+use crate::findings::{self, FindingsCommand};
 use crate::import::{self, ImportArgs};
 use crate::load::{self, LoadCommand};
 use crate::mark::{self, MarkArgs};
-use crate::nightly::{self, FindingsCommand, NightlyArgs};
+use crate::nightly::{self, NightlyArgs};
 use crate::query::{Format, QueryArgs, SqlArgs};
+use crate::recommend::{self, RecommendArgs};
 use crate::report::{self, ReportArgs};
 use crate::schedule::{self, ScheduleArgs};
+use crate::validate::{self, ValidateCommand};
 use crate::{analysis, demo, query, roles, up};
 
 /// What long-running roles tell: our own notices, and only warnings of libraries; but not that sink
@@ -64,7 +68,7 @@ enum Command {
         #[command(flatten)]
         options: demo::DemoArgs,
     },
-    /// Everything in one process: collector, sink, table maintenance
+    /// Everything in one process: collector, sink, table maintenance, live detection
     #[command(after_help = "Example:\n  driftline up --data /var/lib/driftline")]
     Up {
         #[command(flatten)]
@@ -119,16 +123,15 @@ enum Command {
         format: Format,
     },
     /// Keep what is usual for each series over the last while; `analyze` holds its values against it
-    #[command(after_help = "Example:\n  driftline baseline --last 10m --name quiet-evening")]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  driftline baseline --last 10m --name quiet-evening\n  driftline baseline list\n  driftline baseline show quiet-evening"
+    )]
     Baseline {
         #[command(flatten)]
         common: Common,
-        /// How far back to look
-        #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10m")]
-        last: Duration,
-        /// The baseline's name [default: its time]
-        #[arg(long)]
-        name: Option<String>,
+        #[command(flatten)]
+        baseline: BaselineArgs,
     },
     /// Run a load test, record every operation, and report; exit code 3 when a threshold fails
     #[command(
@@ -155,7 +158,7 @@ enum Command {
     /// Two load runs held against each other: what got slower, by how much, how sure; exit code 3
     /// when the second is worse, 4 when that cannot be said
     #[command(
-        after_help = "Examples:\n  driftline compare api-before api-after\n  driftline compare before-1,before-2,before-3 after-1,after-2,after-3"
+        after_help = "Examples:\n  driftline compare api-before api-after\n  driftline compare before-1,before-2,before-3 after-1,after-2,after-3\n  driftline compare --window now-2h..now-1h --window now-1h..now\n  driftline compare --window now-2h..now-1h --window now-1h..now --canary host=web-3 --controls component=host"
     )]
     Compare {
         #[command(flatten)]
@@ -176,13 +179,21 @@ enum Command {
     /// The analysis of a day: what changed on it and lasted; exit code 3 when something got worse, 4
     /// when there is too little data
     #[command(
-        after_help = "Examples:\n  driftline nightly\n  driftline nightly --date 2026-01-31 --format markdown -o report.md"
+        after_help = "Examples:\n  driftline nightly\n  driftline nightly --date 2026-01-31 --format html -o report.html"
     )]
     Nightly {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         nightly: NightlyArgs,
+    },
+    /// What detection is worth on this installation: its own false alarms, and its power
+    #[command(after_help = "Example:\n  driftline validate detection")]
+    Validate {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        validate: ValidateCommand,
     },
     /// Run jobs by the clock, each due time exactly once, over restarts and kills
     #[command(
@@ -203,6 +214,16 @@ enum Command {
         common: Common,
         #[command(flatten)]
         findings: FindingsCommand,
+    },
+    /// What to do about what was measured, by priority, with evidence, estimate and risk
+    #[command(
+        after_help = "Examples:\n  driftline recommend\n  driftline recommend --last 24h --format markdown -o todo.md"
+    )]
+    Recommend {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        recommend: RecommendArgs,
     },
     /// A mark in time, such as a deploy, that findings refer to
     #[command(
@@ -261,6 +282,7 @@ enum ConfigAction {
 }
 
 /// A command's configuration after file, environment and flags.
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
     /// Where it was read from, if it was.
@@ -303,10 +325,7 @@ impl Cli {
         start_logging(if long_running { TOLD_BY_ROLES } else { "warn" });
         match self.command {
             Command::Demo { common, options } => demo::run(&common.settings()?, &options),
-            Command::Up { common } => {
-                let settings = common.settings()?;
-                up::run(&settings.config, &settings.data)
-            }
+            Command::Up { common } => up::run(&common.settings()?),
             Command::Collect { common } => roles::collect(&common.settings()?),
             Command::Sink { common, once } => roles::sink(&common.settings()?, once),
             Command::Query { common, query } => query::run(&common.settings()?, query),
@@ -317,18 +336,20 @@ impl Cli {
                 all,
                 format,
             } => analysis::analyze(&common.settings()?, time, all, format),
-            Command::Baseline { common, last, name } => {
-                analysis::baseline(&common.settings()?, last, name)
+            Command::Baseline { common, baseline } => {
+                baseline::run(&common.settings()?, &baseline)
             }
             Command::Load { common, load } => load::run(&common.settings()?, *load),
             Command::Report { common, report } => report::run(&common.settings()?, &report),
             Command::Compare { common, compare } => compare::run(&common.settings()?, &compare),
             Command::Detect { common, detect } => detect::run(&common.settings()?, &detect),
             Command::Nightly { common, nightly } => nightly::run(&common.settings()?, &nightly),
+            Command::Validate { common, validate } => validate::run(&common.settings()?, &validate),
             Command::Schedule { common, schedule } => schedule::run(&common.settings()?, &schedule),
-            Command::Findings { common, findings } => {
-                nightly::findings(&common.settings()?, &findings)
+            Command::Recommend { common, recommend } => {
+                recommend::run(&common.settings()?, &recommend)
             }
+            Command::Findings { common, findings } => findings::run(&common.settings()?, &findings),
             Command::Mark { common, mark } => mark::run(&common.settings()?, &mark),
             Command::Import { common, import } => import::run(&common.settings()?, &import),
             Command::Target { service } => {

@@ -1,9 +1,12 @@
 //! `compare`: load runs held against each other, endpoint by endpoint: one against one, or several
-//! against several.
+//! against several. Windows of time are left to [`windows`].
+
+mod windows;
 
 use clap::{Args, ValueEnum};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use driftline_analyzer::compare::Selector;
 use driftline_analyzer::{
     At, CompareRunsError, RunCompareOptions, RunComparison, RunShift, Verdict, compare_runs,
     compare_several,
@@ -32,7 +35,8 @@ pub(crate) struct CompareArgs {
         value_name = "RUN_A",
         value_delimiter = ',',
         num_args = 1,
-        required = true
+        required_unless_present = "windows",
+        conflicts_with = "windows"
     )]
     a: Vec<String>,
     /// The run that is judged, or as many
@@ -40,9 +44,20 @@ pub(crate) struct CompareArgs {
         value_name = "RUN_B",
         value_delimiter = ',',
         num_args = 1,
-        required = true
+        required_unless_present = "windows",
+        conflicts_with = "windows"
     )]
     b: Vec<String>,
+    /// Instead of runs, each series in this window of time, FROM..UNTIL; given twice, the second is
+    /// judged against the first
+    #[arg(long = "window", value_name = "FROM..UNTIL", id = "windows")]
+    windows: Vec<String>,
+    /// Only series with these labels, such as host=web-3 or version=2, less what the controls did
+    #[arg(long, value_name = "KEY=VALUE", requires_all = ["windows", "controls"])]
+    canary: Option<Selector>,
+    /// The series that the canary is held against
+    #[arg(long, value_name = "KEY=VALUE", requires = "canary")]
+    controls: Option<Selector>,
     /// Changes below this part of run A's level, in percent, do not count
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = parse_percent)]
     min_effect: f64,
@@ -56,6 +71,9 @@ pub(crate) struct CompareArgs {
 
 /// `driftline compare`: exit code 3 when the second run is worse, 4 when that cannot be said.
 pub(crate) fn run(settings: &Settings, args: &CompareArgs) -> anyhow::Result<Outcome> {
+    if !args.windows.is_empty() {
+        return windows::run(settings, args);
+    }
     for name in args.a.iter().chain(&args.b) {
         report::check_name(name)?;
     }

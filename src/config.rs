@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use driftline_analyzer::EngineConfig;
+use driftline_analyzer::recommend::RulesConfig;
 use driftline_collector::Config as CollectorConfig;
 use driftline_eventlog::kafka::KafkaConfig;
 use driftline_eventlog::spool::SpoolConfig;
 use driftline_sink::SinkConfig;
 use serde::Deserialize;
 
+use crate::live::LiveConfig;
+use crate::nightly::NightlyConfig;
 use crate::notify::NotifyConfig;
 use crate::schedule::ScheduleConfig;
 
@@ -33,6 +36,12 @@ pub(crate) struct Config {
     pub(crate) sink: SinkConfig,
     /// How queries are run.
     pub(crate) query: EngineConfig,
+    /// Which rules recommend what to do.
+    pub(crate) recommend: RulesConfig,
+    /// What is looked at while it happens.
+    pub(crate) live: LiveConfig,
+    /// How a day is analysed.
+    pub(crate) nightly: NightlyConfig,
     /// Who is told what was found.
     pub(crate) notify: NotifyConfig,
     /// What is run by the clock.
@@ -65,7 +74,9 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         self.collector.validate()?;
         self.schedule.jobs()?;
+        self.nightly.calendar()?;
         self.notify.check()?;
+        self.live.check()?;
         if !(self.sink.commit_seconds > 0.0 && self.sink.commit_seconds <= 3600.0) {
             bail!(
                 "sink.commit_seconds is {}, expected more than 0 and at most 3600",

@@ -109,7 +109,7 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> anyhow::Result<Outcom
         return Ok(outcome);
     }
     println!("\nGoing on as `driftline up`.");
-    crate::up::run_with(&settings.config, data, stopping.again())
+    crate::up::run_with(settings, stopping.again())
 }
 
 /// Both runs, with everything committed; `None` when it was interrupted.
@@ -118,7 +118,7 @@ fn measure(
     args: &DemoArgs,
     stopping: &Stopping,
 ) -> anyhow::Result<Option<(Taken, Taken, Totals)>> {
-    let up = Up::start(&settings.config, &settings.data, stopping.clone())?;
+    let up = Up::start(settings, stopping.clone())?;
     let taken = runs(settings, args.window, stopping);
     let totals = up.stop()?;
     Ok(taken?.map(|(baseline, slowed)| (baseline, slowed, totals)))

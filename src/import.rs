@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use driftline_analyzer::{At, QueryOptions};
 use driftline_collector::hostname;
-use driftline_loadgen::results::{self, ImportRequest, Tool};
+use driftline_loadgen::results::{self, ImportRequest, SeriesMeaning, Tool};
+use driftline_schemas::metric::{Better, Category};
 
 use crate::cli::Settings;
 use crate::exit::{Outcome, UsageError};
@@ -38,6 +39,15 @@ pub(crate) struct ImportArgs {
     /// The run's name [default: the tool and a hash of the file]
     #[arg(long = "run", value_name = "NAME")]
     run_name: Option<String>,
+    /// The unit of a CSV file's series, in UCUM: s, By, 1, {request}/s
+    #[arg(long, value_name = "UNIT", default_value = "1")]
+    unit: String,
+    /// Which direction is good for a CSV file's series: lower, higher or neither
+    #[arg(long, value_name = "DIRECTION", default_value = "neither")]
+    better: Better,
+    /// What a CSV file's series say: utilisation, saturation, errors, latency or throughput
+    #[arg(long, value_name = "CATEGORY", default_value = "utilisation")]
+    category: Category,
 }
 
 /// `driftline import`.
@@ -69,6 +79,11 @@ pub(crate) fn run(settings: &Settings, args: &ImportArgs) -> anyhow::Result<Outc
         host: hostname(),
         labels: Vec::new(),
         at_us: Some(i64::try_from(written.as_micros())?),
+        meaning: Some(SeriesMeaning {
+            unit: args.unit.clone(),
+            category: args.category,
+            better: args.better,
+        }),
         spool: settings.config.spool.clone(),
     };
     let imported = results::import(&request, &mut input, &mut |_| {})

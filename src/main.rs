@@ -1,6 +1,7 @@
 //! The one binary: parse, run, exit code. Everything else is in the modules and the crates.
 
 mod analysis;
+mod baseline;
 mod cli;
 mod compare;
 mod config;
@@ -8,18 +9,22 @@ mod demo;
 mod detect;
 mod exit;
 mod facts;
+mod findings;
 mod human;
 mod import;
+mod live;
 mod load;
 mod mark;
 mod nightly;
 mod notify;
 mod query;
+mod recommend;
 mod report;
 mod roles;
 mod schedule;
 mod stopping;
 mod up;
+mod validate;
 
 use std::process::ExitCode;
 

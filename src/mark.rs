@@ -94,7 +94,8 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn parse_moment(text: &str) -> Result<i64, String> {
+/// A time as in 2026-01-31T12:00:00Z, in µs since 1970.
+pub(crate) fn parse_moment(text: &str) -> Result<i64, String> {
     let parsed = DateTime::parse_from_rfc3339(text);
     parsed
         .map(|moment| moment.timestamp_micros())

@@ -57,9 +57,20 @@ impl NotifyConfig {
 
 /// Tells regressions to the webhook, where there is one.
 pub(crate) fn tell(settings: &Settings, findings: &[&Finding]) -> anyhow::Result<()> {
-    let config = &settings.config.notify;
     let worse = |finding: &&&Finding| finding.severity == Severity::Regression;
-    let notices: Vec<Notice> = findings.iter().filter(worse).map(|f| notice(f)).collect();
+    let notices = findings.iter().filter(worse).map(|f| notice(f, None));
+    deliver(settings, notices.collect())
+}
+
+/// Tells the webhook, where there is one, that these are over by now.
+pub(crate) fn tell_ended(settings: &Settings, findings: &[&Finding]) -> anyhow::Result<()> {
+    let now_us = facts::now_us();
+    let notices = findings.iter().map(|f| notice(f, Some(now_us)));
+    deliver(settings, notices.collect())
+}
+
+fn deliver(settings: &Settings, notices: Vec<Notice>) -> anyhow::Result<()> {
+    let config = &settings.config.notify;
     let Some(address) = config.address()?.filter(|_| !notices.is_empty()) else {
         return Ok(());
     };
@@ -81,7 +92,7 @@ pub(crate) fn tell(settings: &Settings, findings: &[&Finding]) -> anyhow::Result
     })
 }
 
-fn notice(finding: &Finding) -> Notice {
+fn notice(finding: &Finding, ended_at_us: Option<i64>) -> Notice {
     let first = finding.evidence.first();
     let share = |percent: f64| percent / 100.0;
     let interval = first.and_then(|first| first.interval_pct);
@@ -99,7 +110,7 @@ fn notice(finding: &Finding) -> Notice {
         effect: first.and_then(|first| first.effect_pct).map(share),
         interval: interval.map(|(lo, hi)| (share(lo), share(hi))),
         started_at_us: finding.onset_us,
-        ended_at_us: None,
+        ended_at_us,
         link: None,
         sql: Some(finding.sql.clone()),
     }

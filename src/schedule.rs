@@ -2,6 +2,7 @@
 //! When a job is due and what is written down about it is decided in `driftline_analyzer::schedule`.
 
 mod config;
+mod log;
 mod show;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use crate::query::Format;
 use crate::roles;
 use crate::stopping::Stopping;
 
+use self::log::JobLog;
 pub(crate) use config::ScheduleConfig;
 
 /// Where ledgers and leases are kept, below the data directory.
@@ -141,6 +143,7 @@ fn serve_jobs(
         directory: directory.to_path_buf(),
     };
     let wait = |time: Duration| stop.wait(time);
+    let log = JobLog::new(settings);
     let served = serve(
         jobs,
         directory,
@@ -150,6 +153,7 @@ fn serve_jobs(
             wait: &wait,
             stop: &|| stop.request(),
             run: &|attempt| launcher.run(attempt, &wait),
+            told: &|job, record| log.tell(job, record, &wait),
         },
     )?;
     for busy in &served.busy {

@@ -1,13 +1,13 @@
 //! All roles in one process, with no configuration and no broker, and an ordered end: the collector
 //! first, then the sink, which commits what is pending.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use driftline_sink::Counts;
 
-use crate::config::Config;
+use crate::cli::Settings;
 use crate::exit::Outcome;
+use crate::live;
 use crate::roles::{self, join};
 use crate::stopping::Stopping;
 
@@ -22,16 +22,20 @@ pub(crate) struct Up {
     stopping: Stopping,
     collector: roles::Running<driftline_collector::Summary>,
     sink: roles::Running<Counts>,
+    live: Option<roles::Running<()>>,
 }
 
 impl Up {
-    /// Starts the sink, then the collector.
-    pub(crate) fn start(config: &Config, data: &Path, stopping: Stopping) -> anyhow::Result<Self> {
+    /// Starts the live look, the sink, then the collector.
+    pub(crate) fn start(settings: &Settings, stopping: Stopping) -> anyhow::Result<Self> {
+        let (config, data) = (&settings.config, settings.data.as_path());
         roles::prepare(data)?;
+        let live = live::start(settings, &stopping.collector)?;
         let sink = roles::start_sink(config, data, &stopping)?;
         let collector = match roles::start_collector(config, data, &stopping) {
             Ok(collector) => collector,
             Err(error) => {
+                stopping.collector.request();
                 stopping.stop_sink();
                 join(sink)?;
                 return Err(error);
@@ -41,6 +45,7 @@ impl Up {
             stopping,
             collector,
             sink,
+            live,
         })
     }
 
@@ -53,8 +58,11 @@ impl Up {
     pub(crate) fn stop(self) -> anyhow::Result<Totals> {
         self.stopping.collector.request();
         let collected = join(self.collector);
+        // Its last events are committed, too.
+        let looked = self.live.map(join).transpose();
         self.stopping.stop_sink();
         let committed = join(self.sink);
+        looked?;
         Ok(Totals {
             collected: collected?,
             committed: committed?,
@@ -63,24 +71,20 @@ impl Up {
 }
 
 /// `driftline up`.
-pub(crate) fn run(config: &Config, data: &Path) -> anyhow::Result<Outcome> {
-    run_with(config, data, Stopping::on_signals()?)
+pub(crate) fn run(settings: &Settings) -> anyhow::Result<Outcome> {
+    run_with(settings, Stopping::on_signals()?)
 }
 
 /// The same with signals that are heard already.
-pub(crate) fn run_with(
-    config: &Config,
-    data: &Path,
-    stopping: Stopping,
-) -> anyhow::Result<Outcome> {
+pub(crate) fn run_with(settings: &Settings, stopping: Stopping) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
-    let up = Up::start(config, data, stopping)?;
+    let up = Up::start(settings, stopping)?;
     eprintln!(
         "collecting this host every second into {}\n\
          in a second terminal: driftline query \"select metric, count(*), avg(value) from samples \
          where ts > now() - interval '10 seconds' group by metric\"\n\
          Ctrl-C stops it and commits what is pending",
-        data.display()
+        settings.data.display()
     );
     while !up.wait(Duration::from_secs(60)) {}
     let totals = up.stop()?;

@@ -1,25 +1,34 @@
 //! Baselines: what was usual for each series over a window, and where that is kept.
 //!
 //! A baseline is a file of its own below `<data>/baselines/`, which names the version of the table
-//! that it came from, and is never written over: a later one supersedes it. Telling the log about
-//! it is left to the caller.
+//! that it came from, and is never written over: a later one supersedes it. [`Baseline::event`] is
+//! what the log is told of it; to append it is left to the caller.
 
+mod season;
+
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use driftline_schemas::{Component, Event, EventName};
 use driftline_sink::table::TableName;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{Columns, optional};
 use crate::compare::Window;
 use crate::engine::{Engine, EngineError};
+use crate::nightly;
 use crate::rule::{built_in_named, timestamp};
+
+pub use season::{Period, Season};
 
 /// The query file.
 const RULE: &str = "host_window";
-/// The version of the files' format.
-const FORMAT: u32 = 1;
+/// The version of the files' format; 1 had no seasons.
+const FORMAT: u32 = 2;
+/// Shorter windows have no season.
+const SEASONAL_US: i64 = 3 * 86_400 * 1_000_000;
 /// Directory below the data directory.
 const DIRECTORY: &str = "baselines";
 /// Longest name.
@@ -126,19 +135,46 @@ pub struct SeriesBaseline {
     pub p95: f64,
     /// The far tail.
     pub p99: f64,
+    /// What is usual by the hour, where that is known better than without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub season: Option<Season>,
 }
 
 /// Takes the baseline of a window.
 pub async fn take(engine: &Engine, name: &str, window: Window) -> Result<Baseline, BaselineError> {
     check_name(name)?;
+    let mut series = summarise(engine, window).await?;
+    if window.until_us - window.from_us >= SEASONAL_US {
+        add_seasons(engine, window, &mut series).await?;
+    }
     Ok(Baseline {
         format: FORMAT,
         name: name.to_owned(),
         from_us: window.from_us,
         until_us: window.until_us,
         samples_version: engine.lake().version(TableName::Samples),
-        series: summarise(engine, window).await?,
+        series,
     })
+}
+
+async fn add_seasons(
+    engine: &Engine,
+    window: Window,
+    series: &mut [SeriesBaseline],
+) -> Result<(), EngineError> {
+    let (_, points) = nightly::series(engine, window).await?;
+    let mut seasons: BTreeMap<[String; 4], Season> = BTreeMap::new();
+    for points in points {
+        if let Some(season) = Season::of(&points.at_s, &points.values) {
+            let of = [points.component, points.host, points.metric, points.labels];
+            seasons.insert(of, season);
+        }
+    }
+    for one in series {
+        let of = [&one.component, &one.host, &one.metric, &one.labels].map(String::clone);
+        one.season = seasons.remove(&of);
+    }
+    Ok(())
 }
 
 /// What was usual for each series over a window.
@@ -196,6 +232,7 @@ fn read(columns: &Columns) -> Result<Vec<SeriesBaseline>, EngineError> {
             p50,
             p95,
             p99,
+            season: None,
         });
     }
     Ok(series)
@@ -236,6 +273,36 @@ impl Baseline {
             .and_then(|dir| dir.sync_all())
             .map_err(io("sync the directory of", &dir))?;
         Ok(path)
+    }
+
+    /// What the log is told: which window and which version of the table it describes, and a
+    /// fingerprint of its file.
+    pub fn event(&self, now_us: i64) -> Event {
+        let seasonal = self.series.iter().filter(|one| one.season.is_some());
+        let mut attributes = vec![
+            ("from_us".to_owned(), self.from_us.to_string()),
+            ("until_us".to_owned(), self.until_us.to_string()),
+            ("series".to_owned(), self.series.len().to_string()),
+            ("seasonal".to_owned(), seasonal.count().to_string()),
+        ];
+        if let Some(version) = self.samples_version {
+            attributes.push(("samples_version".to_owned(), version.to_string()));
+        }
+        if let Ok(text) = serde_json::to_string(self) {
+            attributes.push(("fingerprint".to_owned(), nightly::fingerprint(&[&text])));
+        }
+        Event {
+            ts_us: now_us,
+            name: EventName::BaselineTaken,
+            component: Component::Driftline,
+            subject: self.name.clone(),
+            message: format!(
+                "baseline {} of {} series is taken",
+                self.name,
+                self.series.len()
+            ),
+            attributes,
+        }
     }
 
     /// The baseline of this name; `None` where there is none.

@@ -4,6 +4,7 @@
 
 mod runs;
 mod several;
+mod windows;
 
 use crate::columns::{Columns, optional};
 use crate::engine::{Engine, EngineError};
@@ -12,6 +13,9 @@ use datafusion::scalar::ScalarValue;
 
 pub use runs::{CompareRunsError, RunCompareOptions, RunComparison, RunShift, compare_runs};
 pub use several::compare_several;
+pub use windows::{
+    Selector, SelectorError, WindowOptions, WindowShift, compare_canary, compare_two_windows,
+};
 
 /// The query file.
 const RULE: &str = "window_shift";

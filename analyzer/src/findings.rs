@@ -1,6 +1,8 @@
 //! The life of findings, as events: what an analysis adds to what is held already, and what people
 //! say of it. Each change is told once, and nothing is erased.
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use driftline_schemas::{Component, Event, EventName, Labels};
@@ -10,6 +12,8 @@ use crate::columns::Columns;
 use crate::engine::{Engine, EngineError, QueryOptions};
 use crate::nightly::{Evidence, Finding, Nightly, fingerprint};
 use crate::rule::text;
+
+pub use read::read;
 
 /// Members of a finding that are told with it; the rest is one query away.
 const MOST_EVIDENCE: usize = 20;
@@ -141,7 +145,8 @@ pub fn events(nightly: &Nightly, day: &str, held: &[Held], now_us: i64) -> Vec<E
     }
     for held in held.values() {
         let found = nightly.findings.iter().any(|finding| finding.id == held.id);
-        if !found && held.state.is_open() {
+        // What is watched live ends when it is over, not when a day is.
+        if !found && held.state.is_open() && !is_live(&held.id) {
             let message = format!("{day} was analysed again, and this is no finding any more");
             let attributes = vec![("day".to_owned(), day.to_owned())];
             events.push(event(
@@ -155,6 +160,31 @@ pub fn events(nightly: &Nightly, day: &str, held: &[Held], now_us: i64) -> Vec<E
     }
     events.push(analysed(nightly, day, now_us));
     events
+}
+
+/// The kind in the ids of what is found while it happens.
+pub(crate) const LIVE: &str = "live";
+
+fn is_live(id: &str) -> bool {
+    id.strip_prefix(LIVE)
+        .is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// What is told of a finding when it is opened, or when more belongs to it than was known.
+pub(crate) fn told(name: EventName, finding: &Finding, day: &str, now_us: i64) -> Event {
+    let attributes = attributes(finding, day);
+    event(name, &finding.id, &finding.title, attributes, now_us)
+}
+
+/// What is told when a finding is over by itself.
+pub(crate) fn over(id: &str, day: &str, accepted: bool, message: &str, now_us: i64) -> Event {
+    let resolution = if accepted { "accepted" } else { "fixed" };
+    let attributes = vec![
+        ("as".to_owned(), resolution.to_owned()),
+        ("by".to_owned(), "driftline".to_owned()),
+        ("day".to_owned(), day.to_owned()),
+    ];
+    event(EventName::FindingResolved, id, message, attributes, now_us)
 }
 
 /// What somebody does with a finding.
@@ -198,7 +228,7 @@ fn attributes(finding: &Finding, day: &str) -> Vec<(String, String)> {
         .evidence
         .iter()
         .take(MOST_EVIDENCE)
-        .map(to_json)
+        .map(evidence_json)
         .collect();
     let causes: Vec<_> = finding
         .causes
@@ -238,7 +268,8 @@ fn attributes(finding: &Finding, day: &str) -> Vec<(String, String)> {
     attributes
 }
 
-fn to_json(evidence: &Evidence) -> serde_json::Value {
+/// The evidence as it stands in events and reports.
+pub fn evidence_json(evidence: &Evidence) -> serde_json::Value {
     json!({
         "name": evidence.name,
         "unit": evidence.unit,
@@ -254,6 +285,7 @@ fn to_json(evidence: &Evidence) -> serde_json::Value {
 fn analysed(nightly: &Nightly, day: &str, now_us: i64) -> Event {
     let attributes = vec![
         ("findings".to_owned(), nightly.findings.len().to_string()),
+        ("rows".to_owned(), nightly.rows.to_string()),
         ("runs".to_owned(), nightly.runs.to_string()),
         ("series".to_owned(), nightly.series.to_string()),
     ];

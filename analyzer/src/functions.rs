@@ -2,6 +2,8 @@
 //!
 //! The statistics themselves are pure and stand in `driftline_stats`; here they meet Arrow arrays.
 
+mod aggregates;
+mod anomalies;
 mod change_points;
 mod counter_rate;
 pub(crate) mod human;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::{Result, plan_err};
-use datafusion::logical_expr::{ScalarUDF, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::prelude::SessionContext;
 
@@ -37,6 +39,10 @@ pub(crate) fn register(context: &SessionContext) {
     context.register_udf(ScalarUDF::from(change_points::ChangePointsFunction::new()));
     context.register_udf(ScalarUDF::from(json_object::JsonObject::new()));
     context.register_udf(ScalarUDF::from(human::Human::new()));
+    context.register_udf(ScalarUDF::from(anomalies::AnomaliesFunction::new()));
+    for function in aggregates::all() {
+        context.register_udaf(AggregateUDF::from(function));
+    }
     context.register_udwf(WindowUDF::from(counter_rate::CounterRate::new()));
 }
 

@@ -6,12 +6,14 @@
 
 pub mod analyze;
 pub mod baseline;
+mod calendar;
 mod columns;
 pub mod compare;
 pub mod engine;
 pub mod findings;
 mod functions;
 pub mod lake;
+pub mod live;
 pub mod nightly;
 pub mod notify;
 pub mod recommend;
@@ -19,9 +21,11 @@ pub mod rule;
 pub mod schedule;
 #[cfg(test)]
 mod testing;
+pub mod validate;
 
 pub use analyze::{AnalysisRow, Usual, analyze};
 pub use baseline::{Baseline, BaselineError, SeriesBaseline};
+pub use calendar::{Calendar, UnknownZone};
 pub use compare::{
     CompareOptions, CompareRunsError, RunCompareOptions, RunComparison, RunShift, SeriesShift,
     Verdict, Window, compare, compare_runs, compare_several,

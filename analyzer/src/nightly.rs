@@ -4,16 +4,20 @@
 //! It is a pure function of what the tables and the log hold: the same day analysed again gives the
 //! same findings under the same ids. Telling the log, and people, is left to the caller.
 
-mod cause;
-mod changes;
-mod points;
-mod runs;
+pub(crate) mod cause;
+pub(crate) mod changes;
+mod plot;
+pub(crate) mod points;
+mod reopened;
+pub(crate) mod runs;
 
 use crate::compare::{CompareRunsError, Window};
 use crate::engine::{Engine, EngineError};
 
-pub use cause::Cause;
+pub use cause::{Cause, marks};
+pub use plot::{Plot, plots};
 pub use points::PointSeries;
+pub use reopened::reopened;
 
 /// Points of a series at most: more cost time and find nothing more.
 const MOST_POINTS: i64 = 2_016;
@@ -89,6 +93,8 @@ pub struct Evidence {
 pub struct Nightly {
     /// The day.
     pub day: Window,
+    /// Samples that the day held.
+    pub rows: i64,
     /// Series that had enough points to be judged.
     pub series: usize,
     /// Load runs that could be compared with an earlier one.
@@ -97,6 +103,10 @@ pub struct Nightly {
     pub notes: Vec<String>,
     /// What changed, the worst first.
     pub findings: Vec<Finding>,
+    /// What the series of the findings look like.
+    pub plots: Vec<Plot>,
+    /// What people and tools said that they did, over the day and its history.
+    pub marks: Vec<Cause>,
 }
 
 impl Default for NightlyOptions {
@@ -123,8 +133,15 @@ impl Severity {
         }
     }
 
+    /// Reads what [`Self::as_str`] wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Regression, Self::Change, Self::Improvement]
+            .into_iter()
+            .find(|known| known.as_str() == text)
+    }
+
     /// Of a rise or fall, by which direction is better: `lower`, `higher` or `neither`.
-    fn of(better: &str, rose: bool) -> Self {
+    pub(crate) fn of(better: &str, rose: bool) -> Self {
         match (better, rose) {
             ("lower", true) | ("higher", false) => Self::Regression,
             ("lower", false) | ("higher", true) => Self::Improvement,
@@ -173,10 +190,13 @@ pub async fn nightly(
     });
     Ok(Nightly {
         day: options.day,
+        rows: reopened::rows(engine, options.day).await?,
         series: changed.judged,
         runs: compared.judged,
         notes,
         findings,
+        plots: changed.plots,
+        marks,
     })
 }
 
@@ -196,7 +216,7 @@ pub async fn series(
 }
 
 /// An id out of what makes a finding itself, so that a rerun gives it the same.
-fn id(kind: &str, parts: &[&str]) -> String {
+pub(crate) fn id(kind: &str, parts: &[&str]) -> String {
     format!("{kind}-{}", fingerprint(parts))
 }
 

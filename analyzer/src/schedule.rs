@@ -13,6 +13,7 @@
 
 mod cadence;
 mod error;
+mod events;
 mod install;
 mod job;
 mod launch;
@@ -27,6 +28,7 @@ mod state;
 
 pub use cadence::Cadence;
 pub use error::ScheduleError;
+pub use events::event;
 pub use install::{Installation, kubernetes, systemd};
 pub use job::{CatchUp, Job, JobSpec};
 pub use launch::Launcher;

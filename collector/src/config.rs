@@ -6,7 +6,7 @@
 pub mod duration;
 mod filter;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driftline_eventlog::spool::SpoolConfig;
@@ -370,6 +370,16 @@ impl Config {
             }
         }
         self.producer_id("host").map(drop)
+    }
+
+    /// Keeps what services must remember over restarts below the data directory, where the
+    /// configuration does not say otherwise.
+    pub(crate) fn with_state_below(mut self, data_dir: &Path) -> Self {
+        for log in &mut self.access_log {
+            log.state_dir
+                .get_or_insert_with(|| data_dir.join("state/access-log"));
+        }
+        self
     }
 
     /// How often the spool is synced.

@@ -97,6 +97,7 @@ pub fn run_ticks(
     ticks: Option<u64>,
 ) -> Result<Summary, CollectorError> {
     config.validate()?;
+    let config = &config.clone().with_state_below(data_dir);
     let hostname = config.hostname.clone().unwrap_or_else(hostname);
     let producer_id = config.producer_id(&hostname)?;
     let log_dir = data_dir.join(LOG_DIRECTORY);

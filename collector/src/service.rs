@@ -5,7 +5,9 @@
 //! comes by itself (OTLP, remote write) is a service too: its passes take what has arrived.
 
 pub mod access_log;
+mod foreign;
 pub mod http;
+pub mod offline;
 pub mod otlp;
 pub mod postgres;
 pub mod redis;

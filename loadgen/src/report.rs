@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 
 pub use build::{MAX_ENDPOINT_ROWS, MAX_ERROR_KINDS, MAX_STAGE_ROWS, ReportBuilder, RequestRow};
 pub use facts::{Generator, ReportError, RunFacts, StageFacts};
+pub use html::STYLE;
+pub use text::markup;
 pub use timeline::MAX_TIMELINE_BUCKETS;
 
 /// What a run came to. Operations of the warm-up are in the timeline and nowhere else.

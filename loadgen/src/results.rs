@@ -27,6 +27,7 @@ use std::io::{self, BufRead, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use driftline_eventlog::spool::SpoolConfig;
+use driftline_schemas::metric::{Better, Category};
 
 pub use error::ImportError;
 
@@ -111,9 +112,22 @@ pub struct ImportRequest {
     pub labels: Vec<(String, String)>,
     /// When the results were measured, in µs since 1970 UTC: needed for JMH, of no use otherwise.
     pub at_us: Option<i64>,
+    /// What the series of a CSV file mean; left out, they are shares of which no direction is better.
+    pub meaning: Option<SeriesMeaning>,
     /// How the log uses the disk. Rows are never dropped for room, whatever `on_full` says: the
     /// import fails instead.
     pub spool: SpoolConfig,
+}
+
+/// What the series of a CSV file mean, which has no place for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesMeaning {
+    /// Their unit, in UCUM.
+    pub unit: String,
+    /// What they say about a resource.
+    pub category: Category,
+    /// Which direction is good.
+    pub better: Better,
 }
 
 /// What has been imported.

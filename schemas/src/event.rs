@@ -79,8 +79,20 @@ pub enum EventName {
     FindingReopened,
     /// A day was analysed.
     DayAnalysed,
+    /// The false alarms and the power of detection were measured on the past of this installation.
+    DetectionValidated,
     /// A collector met a statement of a database that it had not met before; holds its text without literals.
     StatementSeen,
+    /// A collector met an index of a database that it had not met before; holds its definition without literals.
+    IndexSeen,
+    /// A setting of a server has another value than before.
+    SettingChanged,
+    /// A server was started anew; its counters may have begun anew.
+    ServerRestarted,
+    /// Somebody set a server's statistics back to zero.
+    StatisticsReset,
+    /// The role that observes a server may do more than it needs.
+    RoleTooPowerful,
     /// A scheduled job began.
     JobStarted,
     /// A scheduled job ended, with its outcome.
@@ -125,7 +137,7 @@ pub enum EventName {
 
 impl EventName {
     /// Every known name.
-    pub const KNOWN: [Self; 46] = [
+    pub const KNOWN: [Self; 52] = [
         Self::CollectorStarted,
         Self::CollectorStopped,
         Self::Gap,
@@ -152,7 +164,13 @@ impl EventName {
         Self::FindingResolved,
         Self::FindingReopened,
         Self::DayAnalysed,
+        Self::DetectionValidated,
         Self::StatementSeen,
+        Self::IndexSeen,
+        Self::SettingChanged,
+        Self::ServerRestarted,
+        Self::StatisticsReset,
+        Self::RoleTooPowerful,
         Self::JobStarted,
         Self::JobFinished,
         Self::RecommendationRaised,
@@ -203,7 +221,13 @@ impl EventName {
             Self::FindingResolved => "FindingResolved",
             Self::FindingReopened => "FindingReopened",
             Self::DayAnalysed => "DayAnalysed",
+            Self::DetectionValidated => "DetectionValidated",
             Self::StatementSeen => "StatementSeen",
+            Self::IndexSeen => "IndexSeen",
+            Self::SettingChanged => "SettingChanged",
+            Self::ServerRestarted => "ServerRestarted",
+            Self::StatisticsReset => "StatisticsReset",
+            Self::RoleTooPowerful => "RoleTooPowerful",
             Self::JobStarted => "JobStarted",
             Self::JobFinished => "JobFinished",
             Self::RecommendationRaised => "RecommendationRaised",

@@ -5,18 +5,31 @@ use std::fmt::Write as _;
 use chrono::DateTime;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
+use driftline_analyzer::findings;
 use driftline_analyzer::nightly::Evidence;
-use driftline_analyzer::{Finding, Nightly, Severity};
+use driftline_analyzer::{Calendar, Finding, Nightly, Severity};
 use serde_json::json;
 
 use super::ReportFormat;
+use super::page::Page;
 use crate::human::human;
 
 /// Members of a finding that are printed; the rest is counted.
 const MOST_MEMBERS: usize = 5;
 
-pub(super) fn render(nightly: &Nightly, day: &str, format: ReportFormat) -> String {
+pub(super) fn render(
+    nightly: &Nightly,
+    day: &str,
+    calendar: Calendar,
+    format: ReportFormat,
+) -> String {
     match format {
+        ReportFormat::Html => Page {
+            title: day,
+            nightly,
+            calendar,
+        }
+        .render(),
         ReportFormat::Table => table(nightly, day),
         ReportFormat::Json => json(nightly, day).to_string(),
         ReportFormat::Markdown => markdown(nightly, day),
@@ -24,7 +37,7 @@ pub(super) fn render(nightly: &Nightly, day: &str, format: ReportFormat) -> Stri
     }
 }
 
-fn summary(nightly: &Nightly, day: &str) -> String {
+pub(super) fn summary(nightly: &Nightly, day: &str) -> String {
     let count = |severity| {
         let found = nightly
             .findings
@@ -93,7 +106,7 @@ fn more(finding: &Finding) -> String {
     }
 }
 
-fn effect(evidence: &Evidence) -> String {
+pub(super) fn effect(evidence: &Evidence) -> String {
     match (evidence.effect_pct, evidence.interval_pct) {
         (Some(effect), Some((lo, hi))) => format!("{effect:+.1} % ({lo:+.1} … {hi:+.1})"),
         (Some(effect), None) => format!("{effect:+.1} %"),
@@ -101,17 +114,18 @@ fn effect(evidence: &Evidence) -> String {
     }
 }
 
-fn levels(evidence: &Evidence) -> String {
-    let level = |value: Option<f64>| {
-        value.map_or_else(
-            || "?".to_owned(),
-            |value| match evidence.unit.as_str() {
-                "ms" => human(value / 1e3, "s"),
-                unit => human(value, unit),
-            },
-        )
-    };
+pub(super) fn levels(evidence: &Evidence) -> String {
+    let level = |value| level(value, &evidence.unit);
     format!("{} → {}", level(evidence.before), level(evidence.after))
+}
+
+/// A level for people, with its unit.
+pub(super) fn level(value: Option<f64>, unit: &str) -> String {
+    match (value, unit) {
+        (None, _) => "?".to_owned(),
+        (Some(value), "ms") => human(value / 1e3, "s"),
+        (Some(value), unit) => human(value, unit),
+    }
 }
 
 fn moment(us: i64) -> String {
@@ -159,13 +173,6 @@ fn markdown(nightly: &Nightly, day: &str) -> String {
 }
 
 fn json(nightly: &Nightly, day: &str) -> serde_json::Value {
-    let evidence = |e: &Evidence| {
-        json!({
-            "name": e.name, "unit": e.unit, "before": e.before, "after": e.after,
-            "effect_pct": e.effect_pct, "ci_lo_pct": e.interval_pct.map(|i| i.0),
-            "ci_hi_pct": e.interval_pct.map(|i| i.1), "p_value": e.p_value,
-        })
-    };
     let finding = |finding: &Finding| {
         json!({
             "id": finding.id,
@@ -173,7 +180,7 @@ fn json(nightly: &Nightly, day: &str) -> serde_json::Value {
             "title": finding.title,
             "onset_us": finding.onset_us,
             "scope": finding.scope.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-            "evidence": finding.evidence.iter().map(evidence).collect::<Vec<_>>(),
+            "evidence": finding.evidence.iter().map(findings::evidence_json).collect::<Vec<_>>(),
             "causes": finding.causes.iter().map(|c| json!({ "ts_us": c.ts_us, "what": c.what })).collect::<Vec<_>>(),
             "sql": finding.sql,
         })

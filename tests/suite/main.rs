@@ -7,6 +7,7 @@
 //! - [`load`]: load tests against the bundled target, and their reports
 //! - [`demo`]: the README's first command, and marks
 //! - [`nightly`]: the analysis of a day, its findings, and detection in plain files
+//! - [`live`]: an onset reaches the webhook while it happens, and once
 //! - [`deployment`]: what docker-compose.yml describes
 
 #[path = "../services/broker.rs"]
@@ -16,6 +17,7 @@ mod demo;
 mod deployment;
 mod interop;
 mod ledger;
+mod live;
 mod load;
 mod nightly;
 mod pipeline;

@@ -203,3 +203,204 @@ fn plain_files_are_judged_and_what_is_wrong_in_them_is_named() {
     let rows = String::from_utf8(output.stdout).expect("text");
     assert!(rows.contains("c,p50,regression,"), "{rows}");
 }
+
+/// Whether the page has its parts, and needs nothing beside it.
+fn check_page(page: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(page.contains(part), "{part} is missing");
+    }
+    for foreign in ["<script", "src=", "http:", "https:", "url("] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+}
+
+#[test]
+fn a_day_and_a_finding_are_pages_with_charts() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let dir = dir.path();
+    stdout_of(&mut command(dir, &["import", "csv", &two_days(dir)]));
+    let at = "2026-01-31T11:58:00Z";
+    stdout_of(&mut command(
+        dir,
+        &["mark", "deploy", "version=2", "--at", at],
+    ));
+    let day = [
+        "nightly",
+        "--date",
+        "2026-01-31",
+        "--format",
+        "html",
+        "-o",
+        "day.html",
+    ];
+    stdout_of(&mut command(dir, &day));
+    let page = std::fs::read_to_string(dir.join("day.html")).expect("a page");
+    let parts = [
+        "When what began",
+        "class=\"usual\"",
+        "class=\"onset\"",
+        "class=\"mark\"",
+        "deploy version=2",
+        "metric3",
+    ];
+    check_page(&page, &parts);
+    let found = json(&stdout_of(&mut command(
+        dir,
+        &["findings", "--format", "json"],
+    )));
+    let id = found[0]["id"].as_str().expect("an id");
+    let one = stdout_of(&mut command(
+        dir,
+        &["findings", "show", id, "--format", "html"],
+    ));
+    check_page(&one, &["class=\"usual\"", "class=\"after\"", "metric3", id]);
+}
+
+#[test]
+fn rows_that_come_late_reopen_their_day_and_days_have_a_time_zone() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let dir = dir.path();
+    std::fs::write(
+        dir.join("driftline.toml"),
+        "[nightly]\ntime_zone = \"Asia/Kolkata\"\n",
+    )
+    .expect("a file");
+    let all = std::fs::read_to_string(two_days(dir)).expect("a file");
+    let header = all.lines().next().expect("a header");
+    let part = |name: &str, wanted: &dyn Fn(&str) -> bool| {
+        let rows: Vec<&str> = all.lines().skip(1).filter(|line| wanted(line)).collect();
+        std::fs::write(dir.join(name), format!("{header}\n{}\n", rows.join("\n"))).expect("a file");
+    };
+    part("most.csv", &|line| !line.starts_with("metric3,"));
+    part("late.csv", &|line| line.starts_with("metric3,"));
+    stdout_of(&mut command(dir, &["import", "csv", "most.csv"]));
+    let day = |date: &str| {
+        run(&mut command(
+            dir,
+            &["nightly", "--date", date, "--format", "json"],
+        ))
+    };
+    let first = day("2026-01-31");
+    assert_eq!(first.status.code(), Some(0), "{first:?}");
+    let again = day("2026-02-01");
+    let err = String::from_utf8_lossy(&again.stderr);
+    assert!(!err.contains("was analysed again"), "{err}");
+    stdout_of(&mut command(dir, &["import", "csv", "late.csv"]));
+    let reopened = day("2026-02-01");
+    let err = String::from_utf8_lossy(&reopened.stderr);
+    assert!(err.contains("2026-01-31 was analysed again"), "{err}");
+    let found = json(&stdout_of(&mut command(
+        dir,
+        &["findings", "--format", "json"],
+    )));
+    assert_eq!(found[0]["day"], "2026-01-31", "{found}");
+    // Noon is half past five in the afternoon there.
+    let page = stdout_of(&mut command(
+        dir,
+        &["nightly", "--date", "2026-01-31", "--format", "html"],
+    ));
+    assert!(
+        page.contains("Asia/Kolkata") && page.contains("since 17:"),
+        "{page}"
+    );
+    std::fs::write(
+        dir.join("driftline.toml"),
+        "[nightly]\ntime_zone = \"Mars\"\n",
+    )
+    .expect("a file");
+    let wrong = day("2026-01-31");
+    let err = String::from_utf8_lossy(&wrong.stderr);
+    assert!(
+        err.contains("nightly.time_zone") && err.contains("Mars"),
+        "{err}"
+    );
+}
+
+#[test]
+fn detection_is_validated_on_the_past_and_baselines_are_looked_up() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let dir = dir.path();
+    let until = "2026-02-01T00:00:00Z";
+    let validate = [
+        "validate",
+        "detection",
+        "--until",
+        until,
+        "--planted",
+        "20",
+        "--format",
+        "json",
+    ];
+    let empty = run(&mut command(dir, &validate));
+    assert_eq!(empty.status.code(), Some(4), "{empty:?}");
+    stdout_of(&mut command(dir, &["import", "csv", &two_days(dir)]));
+    let first = stdout_of(&mut command(dir, &validate));
+    let result = json(&first);
+    let alarms = &result["false_alarms"]["series_per_night"];
+    assert_eq!(alarms["trials"], 8, "{first}");
+    assert!(
+        alarms["ci_hi"].as_f64().is_some_and(|hi| hi > 0.0),
+        "{first}"
+    );
+    let power = result["power"].as_array().expect("power");
+    let of = |row: &Value| row["share"].as_f64().expect("a share");
+    assert!(of(&power[0]) <= of(&power[power.len() - 1]), "{first}");
+    assert!(
+        of(&power[power.len() - 1]) > 0.5,
+        "half as much again is found: {first}"
+    );
+    assert_eq!(
+        stdout_of(&mut command(dir, &validate)),
+        first,
+        "the same seed"
+    );
+    let count = "select count(*) as n from events where name = 'DetectionValidated'";
+    let counts = stdout_of(&mut command(dir, &["query", "--format", "csv", count]));
+    assert_eq!(counts.lines().last(), Some("2"));
+
+    stdout_of(&mut command(
+        dir,
+        &["baseline", "--last", "999999h", "--name", "all"],
+    ));
+    let listed = json(&stdout_of(&mut command(
+        dir,
+        &["baseline", "list", "--format", "json"],
+    )));
+    assert_eq!(
+        (listed[0]["name"].as_str(), listed[0]["series"].as_i64()),
+        (Some("all"), Some(8))
+    );
+    let shown = stdout_of(&mut command(dir, &["baseline", "show", "all"]));
+    assert!(shown.contains("metric3"), "{shown}");
+    let unknown = run(&mut command(dir, &["baseline", "show", "other"]));
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
+fn two_windows_are_compared_series_by_series() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let dir = dir.path();
+    stdout_of(&mut command(dir, &["import", "csv", &two_days(dir)]));
+    let (before, after) = (
+        "2026-01-30T12:00:00Z..2026-01-31T12:00:00Z",
+        "2026-01-31T12:00:00Z..2026-02-01T00:00:00Z",
+    );
+    let worse = [
+        "compare", "--window", before, "--window", after, "--format", "json",
+    ];
+    let shifts = json(&stdout_of(&mut command(dir, &worse)));
+    let shifts = shifts["shifts"].as_array().expect("shifts");
+    assert_eq!(shifts.len(), 8);
+    assert_eq!(
+        (&shifts[0]["metric"], &shifts[0]["verdict"]),
+        (&Value::from("metric3"), &Value::from("change"))
+    );
+    assert!(
+        shifts[1..]
+            .iter()
+            .all(|shift| shift["verdict"] == "no change"),
+        "{shifts:?}"
+    );
+    let once = run(&mut command(dir, &["compare", "--window", after]));
+    assert_eq!(once.status.code(), Some(2));
+}

@@ -34,10 +34,13 @@ fn nightly(findings: &[Finding]) -> Nightly {
             from_us: T0,
             until_us: T0 + 86_400 * S,
         },
+        rows: 9,
         series: 3,
         runs: 0,
         notes: Vec::new(),
         findings: findings.to_vec(),
+        plots: Vec::new(),
+        marks: Vec::new(),
     }
 }
 

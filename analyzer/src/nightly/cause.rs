@@ -22,7 +22,7 @@ pub struct Cause {
 }
 
 /// Every mark of a stretch of time: what people and tools said that they did.
-pub(super) async fn marks(engine: &Engine, whole: Window) -> Result<Vec<Cause>, EngineError> {
+pub async fn marks(engine: &Engine, whole: Window) -> Result<Vec<Cause>, EngineError> {
     let sql = "SELECT CAST(ts AS BIGINT) AS ts_us, message FROM events \
                WHERE name = 'Marked' AND subject IN ('deploy', 'config', 'note') \
                AND ts >= $from AND ts < $until ORDER BY ts, message";
@@ -45,7 +45,7 @@ pub(super) async fn marks(engine: &Engine, whole: Window) -> Result<Vec<Cause>, 
 
 /// Names suspects: marks within the hour before the onset, where an onset is only known to a step,
 /// and findings that began within two steps of it.
-pub(super) fn suspect(findings: &mut [Finding], marks: &[Cause], step_s: i64) {
+pub(crate) fn suspect(findings: &mut [Finding], marks: &[Cause], step_s: i64) {
     let step_us = step_s * 1_000_000;
     let others: Vec<(String, i64, String)> = findings
         .iter()

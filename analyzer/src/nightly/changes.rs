@@ -7,24 +7,29 @@ use driftline_schemas::label_pairs;
 use driftline_stats::changepoint::{self, ChangePoint, Direction};
 use driftline_stats::{benjamini_hochberg, fleet, median};
 
+use super::plot::{MOST_PLOTS, Plot};
 use super::points::PointSeries;
 use super::{Evidence, Finding, NightlyOptions, Severity, id};
 
 /// Fewer points on either side of a change are too little to call it lasting.
-const MIN_SIDE: usize = 6;
+pub(crate) const MIN_SIDE: usize = 6;
 /// What it costs to observe is for whoever runs Driftline to look at, not an alarm about the system
 /// observed: microseconds move whenever that is busy.
 const OWN_METRICS: &str = "driftline.";
 /// Changes this many steps apart may have begun at the same time.
-const SAME_TIME_STEPS: i64 = 3;
+pub(crate) const SAME_TIME_STEPS: i64 = 3;
 /// For ratios, a change of a point of percent is the least that counts: from 0.1 % to 0.4 % is no
 /// event, however many times more it is.
 const MIN_RATIO: f64 = 0.01;
 
 /// What the series of a day came to.
-pub(super) struct Changed {
-    pub(super) judged: usize,
-    pub(super) findings: Vec<Finding>,
+pub(crate) struct Changed {
+    pub(crate) judged: usize,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) plots: Vec<Plot>,
+    /// Every change that passed, alone: the place of its series among those given, and its time in
+    /// seconds since 1970.
+    pub(crate) steps: Vec<(usize, i64)>,
 }
 
 /// A change of a series on the day.
@@ -32,19 +37,21 @@ struct Alarm<'s> {
     series: &'s PointSeries,
     at_s: i64,
     change: ChangePoint,
-    before: Option<f64>,
-    after: Option<f64>,
+    /// The change's neighbours: where the level before begins and the level since ends.
+    from: usize,
+    until: usize,
     q_value: f64,
     severity: Severity,
 }
 
 /// Looks for changes in each series, keeps those of the day that are sure and large enough among
 /// all, and groups them.
-pub(super) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions) -> Changed {
-    let enough = |series: &&PointSeries| {
-        series.values.len() >= 2 * MIN_SIDE && !series.metric.starts_with(OWN_METRICS)
-    };
-    let judged: Vec<&PointSeries> = series.iter().filter(enough).collect();
+pub(crate) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions) -> Changed {
+    let (places, judged): (Vec<usize>, Vec<&PointSeries>) = series
+        .iter()
+        .enumerate()
+        .filter(|(_, series)| is_judged(series))
+        .unzip();
     let found = on_all_cores(&judged);
     // Every series is one test, whether it raised an alarm or not.
     let p_values: Vec<f64> = found
@@ -52,19 +59,32 @@ pub(super) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions
         .map(|changes| changes.iter().map(|c| c.p_value).fold(1.0, f64::min))
         .collect();
     let q_values = benjamini_hochberg(&p_values);
-    let mut alarms = Vec::new();
-    for ((series, changes), q_value) in judged.iter().zip(found).zip(q_values) {
+    let (mut alarms, mut steps) = (Vec::new(), Vec::new());
+    for (((series, place), changes), q_value) in judged.iter().zip(places).zip(found).zip(q_values)
+    {
         if q_value > options.false_discovery_rate {
             continue;
         }
         for (number, change) in changes.iter().enumerate() {
-            alarms.extend(alarm(series, &changes, number, *change, q_value, options));
+            if let Some(alarm) = alarm(series, &changes, number, *change, q_value, options) {
+                steps.push((place, alarm.at_s));
+                alarms.push(alarm);
+            }
         }
     }
+    let (findings, plots): (Vec<Finding>, Vec<Vec<Plot>>) =
+        group(alarms, &judged, step_s).into_iter().unzip();
     Changed {
         judged: judged.len(),
-        findings: group(alarms, &judged, step_s),
+        findings,
+        plots: plots.into_iter().flatten().collect(),
+        steps,
     }
+}
+
+/// Whether a series is looked at: it has points enough, and is no cost of looking.
+pub(crate) fn is_judged(series: &PointSeries) -> bool {
+    series.values.len() >= 2 * MIN_SIDE && !series.metric.starts_with(OWN_METRICS)
 }
 
 /// The changes of each series, in the order of the series.
@@ -130,8 +150,8 @@ fn alarm<'s>(
         return None;
     }
     Some(Alarm {
-        before: median(&series.values[from..change.index]),
-        after: median(&series.values[change.index..until]),
+        from,
+        until,
         severity: Severity::of(&series.better, change.direction == Direction::Up),
         series,
         at_s,
@@ -142,7 +162,11 @@ fn alarm<'s>(
 
 /// What moved together on several hosts is one finding, with the labels that explain it; what is left
 /// is gathered by host, since what moves on one host at one time has one cause more often than not.
-fn group(alarms: Vec<Alarm<'_>>, judged: &[&PointSeries], step_s: i64) -> Vec<Finding> {
+fn group(
+    alarms: Vec<Alarm<'_>>,
+    judged: &[&PointSeries],
+    step_s: i64,
+) -> Vec<(Finding, Vec<Plot>)> {
     let tolerance = SAME_TIME_STEPS * step_s;
     let seen: Vec<fleet::Alarm> = alarms
         .iter()
@@ -173,7 +197,7 @@ fn group(alarms: Vec<Alarm<'_>>, judged: &[&PointSeries], step_s: i64) -> Vec<Fi
         }
     }
     alone.sort_by(|a, b| {
-        let key = |alarm: &Alarm<'_>| (alarm.series.host.clone(), alarm.at_s, name(alarm.series));
+        let key = |alarm: &Alarm<'_>| (alarm.series.host.clone(), alarm.at_s, alarm.series.name());
         key(a).cmp(&key(b))
     });
     let mut rest = alone.as_slice();
@@ -201,12 +225,12 @@ fn labels(series: &PointSeries) -> Vec<fleet::Label> {
     labels
 }
 
-fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
+fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> (Finding, Vec<Plot>) {
     let size = |alarm: &Alarm<'_>| alarm.change.relative.unwrap_or(f64::INFINITY).abs();
     members.sort_by(|a, b| {
         (a.severity.cmp(&b.severity))
             .then(size(b).total_cmp(&size(a)))
-            .then_with(|| name(a.series).cmp(&name(b.series)))
+            .then_with(|| a.series.name().cmp(&b.series.name()))
     });
     let first = members[0];
     let several = members
@@ -226,13 +250,18 @@ fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
         |relative| format!("by {:+.1} %", 100.0 * relative),
     );
     let series = first.series;
-    Finding {
-        id: id(
-            "change",
-            &[&series.host, &name(series), &onset_s.to_string()],
-        ),
+    let name = series.name();
+    let id = id("change", &[&series.host, &name, &onset_s.to_string()]);
+    let plots = members.iter().take(MOST_PLOTS).map(|alarm| Plot {
+        finding: id.clone(),
+        name: member_name(alarm, several),
+        ..Plot::of(alarm.series, alarm.from, alarm.change.index, alarm.until)
+    });
+    let plots = plots.collect();
+    let finding = Finding {
+        id,
         severity: first.severity,
-        title: format!("{} on {} moved {effect}{more}", name(series), series.host),
+        title: format!("{name} on {} moved {effect}{more}", series.host),
         onset_us: onset_s * 1_000_000,
         scope,
         sql: format!(
@@ -246,20 +275,26 @@ fn finding(mut members: Vec<&Alarm<'_>>, scope: Vec<fleet::Label>) -> Finding {
             .map(|alarm| evidence(alarm, several))
             .collect(),
         causes: Vec::new(),
+    };
+    (finding, plots)
+}
+
+fn member_name(alarm: &Alarm<'_>, several_hosts: bool) -> String {
+    match several_hosts {
+        true => format!("{} on {}", alarm.series.name(), alarm.series.host),
+        false => alarm.series.name(),
     }
 }
 
 fn evidence(alarm: &Alarm<'_>, several_hosts: bool) -> Evidence {
     let percent = |share: f64| 100.0 * share;
     let relative = alarm.change.relative;
+    let values = &alarm.series.values;
     Evidence {
-        name: match several_hosts {
-            true => format!("{} on {}", name(alarm.series), alarm.series.host),
-            false => name(alarm.series),
-        },
+        name: member_name(alarm, several_hosts),
         unit: alarm.series.unit.clone(),
-        before: alarm.before,
-        after: alarm.after,
+        before: median(&values[alarm.from..alarm.change.index]),
+        after: median(&values[alarm.change.index..alarm.until]),
         effect_pct: relative.map(percent),
         interval_pct: alarm
             .change
@@ -267,13 +302,6 @@ fn evidence(alarm: &Alarm<'_>, several_hosts: bool) -> Evidence {
             .filter(|_| relative.is_some())
             .map(|(lo, hi)| (percent(lo), percent(hi))),
         p_value: alarm.q_value,
-    }
-}
-
-fn name(series: &PointSeries) -> String {
-    match series.labels.as_str() {
-        "" => series.metric.clone(),
-        labels => format!("{}{{{labels}}}", series.metric),
     }
 }
 

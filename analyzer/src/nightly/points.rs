@@ -10,6 +10,9 @@ const RULES: [&str; 2] = ["series_points", "minute_series_points"];
 /// Rollups that end this close to the samples' end stand for them.
 const ROLLED_WITHIN_US: i64 = 10 * 60 * 1_000_000;
 
+/// The step of the finest rollups.
+const ROLLED_STEP_S: i64 = 60;
+
 /// A series in points, in order of time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointSeries {
@@ -31,8 +34,32 @@ pub struct PointSeries {
     pub values: Vec<f64>,
 }
 
+impl PointSeries {
+    /// The series without its points.
+    pub(crate) fn without_points(&self) -> Self {
+        Self {
+            component: self.component.clone(),
+            host: self.host.clone(),
+            metric: self.metric.clone(),
+            labels: self.labels.clone(),
+            unit: self.unit.clone(),
+            better: self.better.clone(),
+            at_s: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// The metric, with its labels where it has any.
+    pub fn name(&self) -> String {
+        match self.labels.as_str() {
+            "" => self.metric.clone(),
+            labels => format!("{}{{{labels}}}", self.metric),
+        }
+    }
+}
+
 /// The part of a stretch of time that samples were held for, widened to whole minutes.
-pub(super) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window>, EngineError> {
+pub(crate) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window>, EngineError> {
     let sql = "SELECT CAST(min(ts) AS BIGINT) AS first, CAST(max(ts) AS BIGINT) AS last \
                FROM samples WHERE ts >= $from AND ts < $until HAVING count(*) > 0";
     let options = QueryOptions {
@@ -72,7 +99,7 @@ async fn ends(engine: &Engine, held: Window) -> Result<i64, EngineError> {
 
 /// Every series of a stretch of time. The first and the last step are left out where they are not
 /// whole, because a median over a part of a step is noisier than the others.
-pub(super) async fn read(
+pub(crate) async fn read(
     engine: &Engine,
     held: Window,
     step_s: i64,
@@ -85,7 +112,8 @@ pub(super) async fn read(
         from_us
     };
     let until_us = held.until_us.div_euclid(step_us) * step_us;
-    let rolled = until_us - ends(engine, held).await? <= ROLLED_WITHIN_US;
+    let rolled =
+        step_s >= ROLLED_STEP_S && until_us - ends(engine, held).await? <= ROLLED_WITHIN_US;
     let rule = built_in_named(RULES[usize::from(rolled)])?;
     let given = [
         ("from".to_owned(), timestamp(from_us)),

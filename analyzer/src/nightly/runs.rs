@@ -1,5 +1,7 @@
 //! The day's load runs, each against the latest one of the same scenario before it.
 
+use arrow::array::Array as _;
+
 use super::{Evidence, Finding, Severity, id};
 use crate::columns::Columns;
 use crate::compare::{
@@ -16,11 +18,13 @@ pub(super) struct Compared {
 }
 
 /// A run of the day and the one before it.
-struct Pair {
-    run: String,
-    before: Option<String>,
+pub(crate) struct Pair {
+    pub(crate) run: String,
+    pub(crate) before: Option<String>,
     scenario: String,
-    started_us: i64,
+    pub(crate) started_us: i64,
+    /// When the one before began.
+    pub(crate) before_us: Option<i64>,
 }
 
 /// Compares them; runs that are the first of their scenario are counted in a note.
@@ -53,10 +57,13 @@ pub(super) async fn find(engine: &Engine, day: Window) -> Result<Compared, Compa
     Ok(compared)
 }
 
-async fn pairs(engine: &Engine, day: Window) -> Result<Vec<Pair>, EngineError> {
-    let sql = "SELECT run, before, scenario, CAST(started AS BIGINT) AS started_us FROM ( \
+/// The runs that began within a stretch of time, each with the one before it.
+pub(crate) async fn pairs(engine: &Engine, day: Window) -> Result<Vec<Pair>, EngineError> {
+    let sql = "SELECT run, before, scenario, CAST(started AS BIGINT) AS started_us, \
+                   CAST(before_started AS BIGINT) AS before_us FROM ( \
                    SELECT run, scenario, started, \
-                       lag(run) OVER (PARTITION BY scenario_hash, target ORDER BY started, run) AS before \
+                       lag(run) OVER (PARTITION BY scenario_hash, target ORDER BY started, run) AS before, \
+                       lag(started) OVER (PARTITION BY scenario_hash, target ORDER BY started, run) AS before_started \
                    FROM runs WHERE ended = 'completed' AND started < $until \
                ) WHERE started >= $from ORDER BY started, run";
     let options = QueryOptions {
@@ -74,11 +81,13 @@ async fn pairs(engine: &Engine, day: Window) -> Result<Vec<Pair>, EngineError> {
         columns.texts("scenario")?,
     ];
     let started_us = columns.integers("started_us")?;
+    let before_us = columns.integers("before_us")?;
     let pair = |row: usize| Pair {
         run: run.value(row).to_owned(),
         before: Some(before.value(row).to_owned()).filter(|before| !before.is_empty()),
         scenario: scenario.value(row).to_owned(),
         started_us: started_us.value(row),
+        before_us: before_us.is_valid(row).then(|| before_us.value(row)),
     };
     Ok((0..columns.rows()).map(pair).collect())
 }

@@ -9,6 +9,7 @@ const QUERIES: &[(&str, &str)] = &[
     ("views/disk_latency.sql", include_str!("../../../queries/views/disk_latency.sql")),
     ("views/disk_throughput.sql", include_str!("../../../queries/views/disk_throughput.sql")),
     ("views/disk_utilisation.sql", include_str!("../../../queries/views/disk_utilisation.sql")),
+    ("views/baselines.sql", include_str!("../../../queries/views/baselines.sql")),
     ("views/findings.sql", include_str!("../../../queries/views/findings.sql")),
     ("views/gaps.sql", include_str!("../../../queries/views/gaps.sql")),
     ("views/memory_available.sql", include_str!("../../../queries/views/memory_available.sql")),
@@ -24,6 +25,8 @@ const QUERIES: &[(&str, &str)] = &[
     ("views/top_processes.sql", include_str!("../../../queries/views/top_processes.sql")),
     ("baselines/host_window.sql", include_str!("../../../queries/baselines/host_window.sql")),
     ("baselines/series_points.sql", include_str!("../../../queries/baselines/series_points.sql")),
+    ("regressions/live_context.sql", include_str!("../../../queries/regressions/live_context.sql")),
+    ("regressions/live_points.sql", include_str!("../../../queries/regressions/live_points.sql")),
     ("regressions/run_shift.sql", include_str!("../../../queries/regressions/run_shift.sql")),
     ("regressions/window_shift.sql", include_str!("../../../queries/regressions/window_shift.sql")),
 ];

@@ -141,6 +141,7 @@ fn be_the_scheduler(directory: &Path) {
         wait: &wait,
         stop: &|| {},
         run: &|attempt| launcher.run(attempt, &|_| false),
+        told: &|_, _| {},
     };
     serve(&jobs, directory, Until::Stopped, environment).expect("served");
 }

@@ -22,6 +22,8 @@ pub struct Environment<'a> {
     pub stop: &'a (dyn Fn() + Sync),
     /// Performs an attempt, to its end.
     pub run: &'a (dyn Fn(&Attempt<'_>) -> Ending + Sync),
+    /// Is told of each record once it stands in its ledger.
+    pub told: &'a (dyn Fn(&Job, &Record) + Sync),
 }
 
 /// One attempt at a run.
@@ -143,7 +145,7 @@ fn serve_job(
         let now_us = (environment.now_us)();
         tell_set_back(now_us, job, &ledger, &mut told_set_back);
         match plan(now_us, job, ledger.state()) {
-            Step::Record(record) => write(&mut ledger, job, &record, &mut served)?,
+            Step::Record(record) => write(&mut ledger, job, &record, environment, &mut served)?,
             Step::Begin {
                 scheduled_us,
                 start,
@@ -180,7 +182,7 @@ fn attempt(
         scheduled_us,
         start,
     };
-    write(ledger, job, &begun, served)?;
+    write(ledger, job, &begun, environment, served)?;
     let ending = (environment.run)(&Attempt {
         job,
         scheduled_us,
@@ -188,13 +190,14 @@ fn attempt(
     });
     let open = ledger.state().open().expect("invariant: it was just begun");
     let record = conclude((environment.now_us)(), job, open, ending);
-    write(ledger, job, &record, served)
+    write(ledger, job, &record, environment, served)
 }
 
 fn write(
     ledger: &mut Ledger,
     job: &Job,
     record: &Record,
+    environment: Environment<'_>,
     served: &mut Served,
 ) -> Result<(), ScheduleError> {
     ledger.append(record)?;
@@ -207,6 +210,7 @@ fn write(
         Record::Enrolled { .. } | Record::Begun { .. } | Record::Retrying { .. } => {}
     }
     tell(job, record);
+    (environment.told)(job, record);
     Ok(())
 }
 

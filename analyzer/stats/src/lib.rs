@@ -7,6 +7,7 @@
 
 pub mod anomaly;
 pub mod autocorrelation;
+pub mod binomial;
 pub mod bootstrap;
 pub mod changepoint;
 pub mod cuped;
@@ -14,6 +15,7 @@ pub mod distribution;
 pub mod fleet;
 pub mod multiple;
 pub mod noise;
+pub mod onset;
 pub mod quantile;
 pub mod ranks;
 pub mod robust;

@@ -28,16 +28,19 @@ pub fn format(duration: Duration) -> String {
     }
 }
 
-pub(crate) fn serialize<S: Serializer>(
-    duration: &Duration,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+/// Writes it for `#[serde(with = …)]`.
+///
+/// # Errors
+/// What the format says.
+pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format(*duration))
 }
 
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Duration, D::Error> {
+/// Reads it for `#[serde(with = …)]`.
+///
+/// # Errors
+/// When it is no duration.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let expected = "expected a whole number with ms, s, m or h, such as \"1s\"";
     parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no duration: {expected}")))

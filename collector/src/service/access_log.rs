@@ -1,14 +1,560 @@
-//! HTTP APIs, by the access logs of their servers.
+//! Access logs of HTTP servers: requests, errors and durations by endpoint, from the lines that a
+//! server writes anyway.
+//!
+//! **What is guaranteed.** Every whole line is counted exactly once in the totals, over restarts, kill
+//! -9 and rotation by renaming, because totals and positions are kept as one ([`state`]) and samples
+//! hold totals. A rotated file is found again by its inode and its first bytes as long as it lies
+//! beside the log, uncompressed. With copytruncate, what was not read before the truncation is read
+//! from the copy; what a server writes between the copy and the truncation is lost to everybody. What
+//! is known to be lost is counted. Not exact after kill -9 are the quantiles of the interval that was
+//! under way, the trace (lines after the last state are traced again), and the count of identical
+//! responses, which starts with an empty memory. A line counts at the time when it is read.
 
+mod counts;
+mod json;
+mod line;
+mod repeats;
+mod route;
+mod state;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::hash::Hasher as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use driftline_schemas::metric::catalogue::id;
+use driftline_schemas::{Component, Event, EventName};
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 
-use super::Service;
+use super::{Pass, Service, ServiceError};
+use crate::clock;
+use crate::config::duration;
+use counts::Counts;
+pub use json::FieldNames;
+use json::JsonLines;
+pub use line::DurationUnit;
+use line::Entry;
+use repeats::Repeats;
+use route::Pattern;
+use state::State;
+use tail::{Line, Tail};
+use trace::Trace;
+
+/// Bytes that one pass reads at most; the rest is left to the next one and shows as lag.
+const MAX_PASS_BYTES: u64 = 512 * 1024 * 1024;
+/// So much of the time-out is spent reading.
+const READING_SHARE: u32 = 2;
+/// Endpoints that can be asked for.
+const MAX_ENDPOINTS: usize = 1_000;
+/// Templates that can be given.
+const MAX_ROUTES: usize = 1_000;
+/// Requests of an interval that a trace can hold: 17 bytes each, well within a block.
+const MAX_TRACE: usize = 10_000;
+/// So much of a malformed line is told.
+const MAX_EXAMPLE_CHARS: usize = 160;
 
 /// An access log.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct AccessLogConfig {}
+pub struct AccessLogConfig {
+    /// What the service is called in labels and events.
+    pub name: String,
+    /// The file, or a pattern with `*` and `?`.
+    pub path: PathBuf,
+    /// How its lines are written.
+    pub format: Format,
+    /// The names of the fields of JSON.
+    pub fields: FieldNames,
+    /// In which unit the time of a request stands there.
+    pub duration_unit: DurationUnit,
+    /// Whether the last field of a line of text is the time of the request.
+    pub duration_last: bool,
+    /// What the attempt's field holds at the first attempt; more is a retry.
+    pub first_attempt: u32,
+    /// Requests that take longer count as slow.
+    #[serde(with = "duration")]
+    pub slow_after: Duration,
+    /// How often it is read.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// After so long a pass is given up.
+    #[serde(with = "duration")]
+    pub time_out: Duration,
+    /// So many endpoints are told apart.
+    pub max_endpoints: usize,
+    /// Templates of paths whose variable parts are no numbers: `/shop/{product}`.
+    pub routes: Vec<String>,
+    /// Whether an access trace is kept.
+    pub trace: bool,
+    /// One URL in so many is in it.
+    pub trace_one_in: u32,
+    /// So many requests of an interval are in it at most.
+    pub trace_max: usize,
+    /// Whether a log that is met for the first time is read from its start.
+    pub from_start: bool,
+    /// Where positions and totals are kept over restarts; by default below the data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<PathBuf>,
+}
 
-pub(super) fn services(_configs: &[AccessLogConfig]) -> Vec<Box<dyn Service>> {
-    Vec::new()
+/// How the lines of a log are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// The common format and two quoted fields: referrer and user agent.
+    #[default]
+    Combined,
+    /// `host ident user [time] "request" status bytes`.
+    Common,
+    /// An object per line.
+    Json,
+}
+
+impl Default for AccessLogConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            path: PathBuf::new(),
+            format: Format::default(),
+            fields: FieldNames::default(),
+            duration_unit: DurationUnit::default(),
+            duration_last: false,
+            first_attempt: 0,
+            slow_after: Duration::from_millis(500),
+            interval: Duration::from_secs(10),
+            time_out: Duration::from_secs(10),
+            max_endpoints: 100,
+            routes: Vec::new(),
+            trace: false,
+            trace_one_in: 100,
+            trace_max: 2_000,
+            from_start: false,
+            state_dir: None,
+        }
+    }
+}
+
+pub(super) fn services(configs: &[AccessLogConfig]) -> Vec<Box<dyn Service>> {
+    let service =
+        |config: &AccessLogConfig| -> Box<dyn Service> { Box::new(AccessLog::new(config.clone())) };
+    configs.iter().map(service).collect()
+}
+
+/// A log and what is known of it.
+struct AccessLog {
+    subject: String,
+    config: AccessLogConfig,
+    /// Begun at the first pass.
+    reading: Option<Reading>,
+    told: Told,
+    buffer: Vec<u8>,
+}
+
+/// What was told already, since each is told once.
+#[derive(Debug, Default)]
+struct Told {
+    malformed: bool,
+    endpoints: bool,
+    files: bool,
+    vanished: bool,
+    lost_bytes: u64,
+}
+
+/// Where reading has come to, and what was counted up to there.
+#[derive(Debug)]
+struct Reading {
+    tail: Tail,
+    tally: Tally,
+    lost_before: u64,
+}
+
+/// What lines are counted in.
+#[derive(Debug)]
+struct Tally {
+    parser: Parser,
+    counts: Counts,
+    repeats: Repeats,
+    trace: Option<Trace>,
+    lines: u64,
+    malformed: u64,
+    example: Option<String>,
+}
+
+#[derive(Debug)]
+enum Parser {
+    Text {
+        combined: bool,
+        duration: Option<DurationUnit>,
+    },
+    Json(JsonLines),
+}
+
+impl AccessLog {
+    fn new(config: AccessLogConfig) -> Self {
+        Self {
+            subject: format!("access_log.{}", config.name),
+            config,
+            reading: None,
+            told: Told::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Takes up what was remembered.
+    fn begin(&self) -> Result<Reading, ServiceError> {
+        check(&self.config)?;
+        let kept = match self.state_path() {
+            Some(path) => state::read(&path).map_err(|error| unavailable(&error))?,
+            None => None,
+        }
+        .unwrap_or_default();
+        let config = &self.config;
+        let tail = Tail::new(
+            &config.path,
+            kept.positions,
+            kept.current_ns,
+            config.from_start,
+        );
+        let duration = config.duration_last.then_some(config.duration_unit);
+        let parser = match config.format {
+            Format::Json => Parser::Json(JsonLines::new(
+                &config.fields,
+                config.duration_unit,
+                config.first_attempt,
+            )),
+            format => Parser::Text {
+                combined: format == Format::Combined,
+                duration,
+            },
+        };
+        let slow_after_us = u64::try_from(config.slow_after.as_micros()).unwrap_or(u64::MAX);
+        let patterns = config.routes.iter().filter_map(|text| Pattern::new(text));
+        let counts = Counts::new(
+            config.max_endpoints,
+            slow_after_us,
+            patterns.collect(),
+            kept.totals,
+        );
+        let trace = config
+            .trace
+            .then(|| Trace::new(config.trace_one_in, config.trace_max));
+        Ok(Reading {
+            tail,
+            tally: Tally {
+                parser,
+                counts,
+                repeats: Repeats::default(),
+                trace,
+                lines: kept.lines,
+                malformed: kept.malformed,
+                example: None,
+            },
+            lost_before: kept.lost_bytes,
+        })
+    }
+
+    fn state_path(&self) -> Option<PathBuf> {
+        let directory = self.config.state_dir.as_ref()?;
+        Some(directory.join(format!("{}.json", self.config.name)))
+    }
+}
+
+#[async_trait]
+impl Service for AccessLog {
+    fn component(&self) -> Component {
+        Component::Http
+    }
+
+    fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    fn interval(&self) -> Duration {
+        self.config.interval
+    }
+
+    fn time_out(&self) -> Duration {
+        self.config.time_out
+    }
+
+    async fn pass(&mut self, out: &mut Pass) -> Result<(), ServiceError> {
+        let begun_ns = clock::mono_ns();
+        if self.reading.is_none() {
+            self.reading = Some(self.begin()?);
+        }
+        let state_path = self.state_path();
+        let reading = self.reading.as_mut().expect("it was begun above");
+        // Files that change from now on may be read in part only.
+        let now_ns = clock::now().wall_us.saturating_mul(1_000);
+        let refreshed = reading.tail.refresh(now_ns);
+        let limit_ns = begun_ns + nanoseconds(self.config.time_out / READING_SHARE);
+        let read = reading.read_on(&mut self.buffer, limit_ns).await;
+        reading.record(&self.config.name, out);
+        out.events.extend(events(
+            &self.subject,
+            &self.config,
+            reading,
+            &mut self.told,
+            out.recorder.ts_us(),
+        ));
+        let trace = reading.tally.trace.as_mut();
+        let (ts_us, name) = (out.ts_us(), &self.config.name);
+        out.events
+            .extend(trace.and_then(|trace| trace.take(ts_us, &self.subject, name)));
+        if let Some(path) = state_path {
+            state::write(&path, &reading.state(now_ns)).map_err(|error| unavailable(&error))?;
+        }
+        refreshed
+            .and(read)
+            .map_err(|source| ServiceError::Unreachable {
+                what: format!("the access log {}", self.config.path.display()),
+                source: source.into(),
+                remedy: "look whether it is there and readable to the collector's user",
+            })
+    }
+}
+
+impl Reading {
+    /// Reads all files in turn, so that a large one holds up none.
+    async fn read_on(&mut self, buffer: &mut Vec<u8>, limit_ns: u64) -> std::io::Result<()> {
+        let mut budget = MAX_PASS_BYTES;
+        loop {
+            let mut came = 0;
+            for at in 0..self.tail.len() {
+                let tally = &mut self.tally;
+                came += self.tail.read(at, buffer, &mut |line| tally.take(line))?;
+            }
+            budget = budget.saturating_sub(came);
+            if came == 0 || budget == 0 || clock::mono_ns() > limit_ns {
+                return Ok(());
+            }
+            // Other services share this thread.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn record(&mut self, service: &str, out: &mut Pass) {
+        self.tally.counts.record(service, &mut out.recorder);
+        let labels = [("service.name", service)];
+        let mut count = |metric: u32, value| out.recorder.count(metric, &mut labels.clone(), value);
+        count(const { id("http.server.log.lines") }, self.tally.lines);
+        count(
+            const { id("http.server.log.malformed") },
+            self.tally.malformed,
+        );
+        count(const { id("http.server.log.lag") }, self.tail.lag());
+        count(const { id("http.server.log.lost") }, self.lost_bytes());
+        let endpoints = self.tally.counts.endpoints() as u64;
+        count(const { id("http.server.log.endpoints") }, endpoints);
+        if let Some(trace) = &self.tally.trace {
+            let requests = const { id("http.server.log.trace.requests") };
+            count(requests, trace.requests_in_all);
+            let dropped = const { id("http.server.log.trace.dropped") };
+            count(dropped, trace.dropped_in_all);
+        }
+    }
+
+    fn lost_bytes(&self) -> u64 {
+        self.lost_before + self.tail.lost_bytes
+    }
+
+    fn state(&self, current_ns: i64) -> State {
+        State {
+            current_ns,
+            positions: self.tail.positions(),
+            totals: self.tally.counts.totals().to_vec(),
+            lines: self.tally.lines,
+            malformed: self.tally.malformed,
+            lost_bytes: self.lost_bytes(),
+            ..State::default()
+        }
+    }
+}
+
+impl Tally {
+    fn take(&mut self, line: Line<'_>) {
+        self.lines += 1;
+        let text = match line {
+            Line::Whole(text) => text,
+            Line::TooLong(text) => return self.note_malformed(text),
+        };
+        let entry = match &self.parser {
+            Parser::Text { combined, duration } => line::parse(text, *combined, *duration),
+            Parser::Json(lines) => lines.parse(text),
+        };
+        match entry {
+            Some(entry) => {
+                let identical = if entry.method == "GET" {
+                    note_get(&entry, &mut self.repeats, self.trace.as_mut())
+                } else {
+                    None
+                };
+                self.counts.count(&entry, identical);
+            }
+            None => self.note_malformed(text),
+        }
+    }
+
+    fn note_malformed(&mut self, text: &[u8]) {
+        self.malformed += 1;
+        if self.example.is_none() {
+            self.example = Some(example(text));
+        }
+    }
+}
+
+/// Notes a GET in the trace and among the repeats; says whether it was like the one before, where it
+/// can be compared.
+fn note_get(entry: &Entry<'_>, repeats: &mut Repeats, trace: Option<&mut Trace>) -> Option<bool> {
+    let bytes = entry.bytes.filter(|_| entry.status == 200);
+    if bytes.is_none() && trace.is_none() {
+        return None;
+    }
+    let mut hasher = SipHasher13::new();
+    hasher.write(entry.target.as_bytes());
+    let hash = hasher.finish();
+    if let Some(trace) = trace {
+        trace.note(hash);
+    }
+    bytes.map(|bytes| repeats.note(hash, bytes))
+}
+
+/// The beginning of a line without queries, which may hold secrets.
+fn example(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut kept = String::new();
+    let mut within_query = false;
+    for letter in text.chars().take(MAX_EXAMPLE_CHARS) {
+        within_query = match letter {
+            '?' => {
+                kept.push_str("?…");
+                true
+            }
+            ' ' | '"' => false,
+            _ => within_query,
+        };
+        if !within_query && !letter.is_control() {
+            kept.push(letter);
+        }
+    }
+    kept
+}
+
+/// What is new and worth telling.
+fn events(
+    subject: &str,
+    config: &AccessLogConfig,
+    reading: &Reading,
+    told: &mut Told,
+    ts_us: i64,
+) -> Vec<Event> {
+    let name = &config.name;
+    let mut events = Vec::new();
+    let mut tell = |kind: &str, message: String| {
+        events.push(Event {
+            ts_us,
+            name: EventName::Other(kind.to_owned()),
+            component: Component::Http,
+            subject: subject.to_owned(),
+            message,
+            attributes: vec![("service.name".to_owned(), name.clone())],
+        });
+    };
+    let once = |done: &mut bool, now: bool| now && !std::mem::replace(done, true);
+    if let Some(example) = &reading.tally.example
+        && once(&mut told.malformed, true)
+    {
+        let message = format!(
+            "a line of the log of {name} is not in the format {:?} and is not counted: {example}",
+            config.format
+        );
+        tell("LogLineMalformed", message);
+    }
+    if once(&mut told.endpoints, reading.tally.counts.overflowed) {
+        let message = counts::overflow_message(name, config.max_endpoints);
+        tell("EndpointsOverflowed", message);
+    }
+    if once(&mut told.files, reading.tail.overflowed) {
+        let message = format!(
+            "the log of {name} has too many files, some are not read: make {} name fewer",
+            config.path.display()
+        );
+        tell("LogFilesOverflowed", message);
+    }
+    if once(&mut told.vanished, reading.tail.vanished > 0) {
+        let message = format!(
+            "a file of the log of {name} was rotated away while nobody read it: keep the last \
+             rotated file uncompressed (delaycompress)"
+        );
+        tell("LogLinesLost", message);
+    }
+    let lost = reading.tail.lost_bytes;
+    if lost > std::mem::replace(&mut told.lost_bytes, lost) {
+        let message = format!("{lost} bytes of the log of {name} went before they were read");
+        tell("LogLinesLost", message);
+    }
+    events
+}
+
+fn unavailable(error: &state::StateError) -> ServiceError {
+    ServiceError::Misconfigured {
+        what: "the state of an access log cannot be kept".to_owned(),
+        remedy: error.to_string(),
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What the types do not check.
+fn check(config: &AccessLogConfig) -> Result<(), ServiceError> {
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_name = !config.name.is_empty() && !config.name.starts_with('.');
+    let problems = [
+        (
+            !(is_name && config.name.len() <= 64 && config.name.chars().all(named)),
+            "name",
+            "choose up to 64 letters, digits, dots, hyphens and underscores",
+        ),
+        (
+            config.path.as_os_str().is_empty(),
+            "path",
+            "name the file of the log",
+        ),
+        (
+            !(1..=MAX_ENDPOINTS).contains(&config.max_endpoints),
+            "max_endpoints",
+            "choose 1 to 1000",
+        ),
+        (
+            config.routes.len() > MAX_ROUTES
+                || config
+                    .routes
+                    .iter()
+                    .any(|text| Pattern::new(text).is_none()),
+            "routes",
+            "give at most 1000, each of which begins with /",
+        ),
+        (
+            !(1..=MAX_TRACE).contains(&config.trace_max) || config.trace_one_in == 0,
+            "trace_max or trace_one_in",
+            "choose 1 to 10000, and at least 1",
+        ),
+    ];
+    match problems.into_iter().find(|problem| problem.0) {
+        None => Ok(()),
+        Some((_, option, remedy)) => Err(ServiceError::Misconfigured {
+            what: format!(
+                "collector.access_log {:?}: {option} is out of range",
+                config.name
+            ),
+            remedy: remedy.to_owned(),
+        }),
+    }
 }

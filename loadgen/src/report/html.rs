@@ -6,7 +6,8 @@ use super::figures::{COLUMNS, NONE, bytes, cells, count, rate, share, time, time
 use super::text::markup as escaped;
 use super::{Row, RunReport, Verdict, table, text};
 
-const STYLE: &str = include_str!("report.css");
+/// The style sheet of pages like this one, so that other reports look the same.
+pub const STYLE: &str = include_str!("report.css");
 
 /// A whole document.
 pub(super) fn render(report: &RunReport) -> String {

@@ -152,7 +152,7 @@ pub(super) fn identity(report: &RunReport) -> Vec<(String, String)> {
 
 /// For HTML and XML, in elements and in attributes. Characters that XML 1.0 does not have are
 /// replaced.
-pub(super) fn markup(text: &str) -> String {
+pub fn markup(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -13,7 +13,7 @@ use driftline_schemas::{
 };
 
 use super::row::{RequestRow, Row, SampleRow};
-use super::{ImportError, ImportRequest, Tool, producer_name};
+use super::{ImportError, ImportRequest, SeriesMeaning, Tool, producer_name};
 
 /// Rows of one block, unless that is too large.
 const BLOCK_ROWS: usize = 4_096;
@@ -28,6 +28,8 @@ pub(super) struct Log {
     host: String,
     run: String,
     component: Component,
+    /// What the series mean, where the rows do not say it.
+    meaning: Option<SeriesMeaning>,
     requests: RequestBatch,
     samples: SampleBatch,
     endpoints: Dictionary,
@@ -81,6 +83,10 @@ impl Log {
             encoder: Encoder::default(),
             host: request.host.clone(),
             run: run.to_owned(),
+            meaning: match request.tool {
+                Tool::Csv => request.meaning.clone(),
+                Tool::K6 | Tool::Jmh => None,
+            },
             component: match request.tool {
                 Tool::K6 => Component::Http,
                 Tool::Jmh => Component::Process,
@@ -194,14 +200,18 @@ impl Log {
         self.key.push_str(row.labels);
         let (series, is_new) = self.series.place(&self.key);
         if is_new {
+            let (unit, category, better) = match &self.meaning {
+                Some(meaning) => (meaning.unit.as_str(), meaning.category, meaning.better),
+                None => (row.unit, row.category, row.better),
+            };
             self.samples.series.push(Series {
                 metric: MetricRef::Custom(Arc::new(MetricDef {
                     name: row.metric.to_owned(),
                     component: self.component,
-                    unit: row.unit.to_owned(),
+                    unit: unit.to_owned(),
                     kind: MetricKind::Gauge,
-                    category: row.category,
-                    better: row.better,
+                    category,
+                    better,
                 })),
                 labels: Labels::from_canonical(row.labels),
             });

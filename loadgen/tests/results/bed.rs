@@ -40,6 +40,7 @@ impl Bed {
             host: "there".to_owned(),
             labels: vec![("commit".to_owned(), "abc".to_owned())],
             at_us: Some(AT_US),
+            meaning: None,
             spool: SpoolConfig::default(),
         }
     }

@@ -103,7 +103,7 @@ const COUNT: usize = {
     count
 };
 
-const TABLE: [Metric; COUNT] = {
+static TABLE: [Metric; COUNT] = {
     let mut table = [host::TABLE[0]; COUNT];
     let (mut at, mut part) = (0, 0);
     while part < PARTS.len() {

@@ -52,6 +52,7 @@ impl World {
                 wait: &wait,
                 stop: &|| self.stopped.store(true, Ordering::SeqCst),
                 run: &record,
+                told: &|_, _| {},
             },
         )
     }

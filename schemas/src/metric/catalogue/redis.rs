@@ -97,6 +97,7 @@ pub(super) const TABLE: &[Metric] = &[
     row(587, Redis, "redis.slowlog.entries", "{entry}", Counter, Latency, Lower, "Commands that were slower than the slow log's threshold since the start"),
     row(588, Redis, "redis.slowlog.slowest", "s", Gauge, Latency, Lower, "The slowest call of a command (cmd) among the new entries of the slow log"),
 
+    row(589, Redis, "redis.sample.lookups", "{lookup}", Counter, Throughput, Neither, "Lookups by the collector's own sampling, which the server counts among its hits"),
     row(590, Redis, "redis.sample.keys", "{key}", Gauge, Throughput, Neither, "Keys of a database (db) that the last rounds of sampling looked at"),
     row(591, Redis, "redis.pattern.keys", "{key}", Gauge, Utilisation, Neither, "Sampled keys of a pattern (db, pattern: digits, hexadecimal numbers and UUIDs are *)"),
     row(592, Redis, "redis.pattern.expires", "{key}", Gauge, Utilisation, Neither, "Sampled keys of a pattern that have a TTL (db, pattern)"),

@@ -1,0 +1,346 @@
+//! Tests with a real server.
+
+#[path = "../../../../tests/services/postgres.rs"]
+mod fixture;
+
+use std::time::Duration;
+
+use driftline_schemas::{Event, EventName};
+use tokio_postgres::{Client, NoTls};
+
+use super::PostgresConfig;
+use super::server::PostgresServer;
+use crate::clock;
+use crate::recorder::Recorder;
+use crate::service::run::Meter;
+use crate::service::{Pass, Service as _, ServiceError};
+use crate::testing::{Row, rows_of, value};
+
+const MINUTE_US: i64 = 60_000_000;
+/// Stands for what must never leave the server.
+const SECRET: &str = "hunter2";
+
+/// What one pass came to.
+struct Seen {
+    rows: Vec<Row>,
+    events: Vec<Event>,
+    outcome: Result<(), ServiceError>,
+}
+
+impl Seen {
+    fn value(&self, metric: &str, labels: &str) -> f64 {
+        value(&self.rows, metric, labels)
+    }
+
+    fn events(&self, name: EventName) -> Vec<&Event> {
+        self.events.iter().filter(|event| event.name == name).collect()
+    }
+
+    /// The value of the one series whose labels contain this.
+    fn with(&self, metric: &str, part: &str) -> Option<f64> {
+        let found = self.rows.iter().find(|row| row.0 == metric && row.1.contains(part));
+        found.map(|row| row.2)
+    }
+
+    fn ok(self) -> Self {
+        if let Err(error) = &self.outcome {
+            panic!("the pass failed: {error}");
+        }
+        self
+    }
+}
+
+async fn pass(server: &mut PostgresServer, minute: i64) -> Seen {
+    let mut recorder = Recorder::new();
+    recorder.begin(minute * MINUTE_US);
+    let mut out = Pass {
+        recorder,
+        batches: Vec::new(),
+        events: Vec::new(),
+        meter: Meter::default(),
+    };
+    let outcome = server.pass(&mut out).await;
+    Seen {
+        rows: rows_of(&out.recorder.finish()),
+        events: out.events,
+        outcome,
+    }
+}
+
+fn observer(url: &str) -> PostgresServer {
+    PostgresServer::new(PostgresConfig {
+        url: url.to_owned(),
+        time_out: Duration::from_secs(30),
+        ..PostgresConfig::default()
+    })
+}
+
+async fn client(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a session");
+    drop(tokio::spawn(connection));
+    client
+}
+
+async fn run(client: &Client, sql: &str) {
+    if let Err(error) = client.batch_execute(sql).await {
+        panic!("{sql}: {error:?}");
+    }
+}
+
+async fn number(client: &Client, sql: &str) -> f64 {
+    client.query_one(sql, &[]).await.expect(sql).get(0)
+}
+
+/// Looks again until it holds; the server tells its statistics a little later.
+async fn until(client: &Client, sql: &str, expected: f64) {
+    for _ in 0..200 {
+        if number(client, sql).await >= expected {
+            return;
+        }
+        run(client, "SELECT pg_sleep(0.05)").await;
+    }
+    panic!("{sql} did not come to {expected}");
+}
+
+const LAYOUT: &str = "CREATE TABLE orders (id int PRIMARY KEY, customer int, note text) WITH (autovacuum_enabled = off, fillfactor = 70);
+    CREATE INDEX orders_id ON orders (id);
+    CREATE INDEX orders_note ON orders (note) WHERE note <> 'hunter2';
+    CREATE INDEX orders_note_too ON orders (note) WHERE note <> 'hunter2';
+    INSERT INTO orders SELECT n, n % 100, 'n' || n FROM generate_series(1, 20000) n;
+    ANALYZE orders";
+const TABLE: &str = "postgresql.database.name=postgres,postgresql.schema.name=public,postgresql.table.name=orders,service.instance.id=main";
+
+fn index(name: &str) -> String {
+    format!(
+        "postgresql.database.name=postgres,postgresql.index.name={name},postgresql.schema.name=public,postgresql.table.name=orders,service.instance.id=main"
+    )
+}
+
+#[tokio::test]
+async fn values_agree_with_the_server_and_grow_under_load() {
+    let Some(fixture) = fixture::PostgresServer::start(&[]) else {
+        return;
+    };
+    let load = client(fixture.url()).await;
+    run(&load, LAYOUT).await;
+    run(&load, &format!("ALTER ROLE driftline CONNECTION LIMIT 17; CREATE ROLE x PASSWORD '{SECRET}'")).await;
+    run(&load, &format!("SELECT count(*) FROM orders WHERE note = '{SECRET}'; UPDATE orders SET customer = 1 WHERE id <= 500")).await;
+    until(&load, "SELECT n_tup_upd::float8 FROM pg_stat_user_tables WHERE relname = 'orders'", 500.0).await;
+    let mut server = observer(fixture.driftline_url());
+    let first = pass(&mut server, 1).await.ok();
+    tables_agree(&first, &load).await;
+    statements_agree(&first, &load).await;
+    let setting = |name: &str| format!("postgresql.setting.name={name},service.instance.id=main");
+    assert_eq!(first.value("postgresql.setting.size", &setting("shared_buffers")), 33_554_432.0);
+    assert_eq!(first.value("postgresql.setting.value", &setting("autovacuum")), 1.0);
+    assert_eq!(first.value("postgresql.connection.max", "service.instance.id=main"), 60.0);
+    assert!(first.with("postgresql.db_size", "name=postgres").is_some_and(|size| size > 1e6));
+
+    for _ in 0..50 {
+        run(&load, "SELECT count(*) FROM orders WHERE note = 'other'; SELECT note FROM orders WHERE id = 7").await;
+    }
+    run(&load, "ALTER SYSTEM SET work_mem = '5MB'").await;
+    run(&load, "SELECT pg_reload_conf()").await;
+    until(&load, "SELECT (setting = '5120')::int::float8 FROM pg_settings WHERE name = 'work_mem'", 1.0).await;
+    until(&load, "SELECT seq_scan::float8 FROM pg_stat_user_tables WHERE relname = 'orders'", 51.0).await;
+    let second = pass(&mut server, 2).await.ok();
+    grew(&first, &second);
+    let changed = second.events(EventName::SettingChanged);
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert!(changed[0].message.contains("work_mem"), "{changed:?}");
+    for event in first.events.iter().chain(&second.events) {
+        assert!(!format!("{event:?}").contains(SECRET), "{event:?}");
+    }
+    assert!(second.events(EventName::IndexSeen).is_empty(), "told once");
+}
+
+async fn tables_agree(seen: &Seen, load: &Client) {
+    let of_table = |column: &str| format!("SELECT {column}::float8 FROM pg_stat_user_tables WHERE relname = 'orders'");
+    for (metric, labels, column) in [
+        ("postgresql.sequential_scans", TABLE.to_owned(), "seq_scan"),
+        ("postgresql.table.seq_tup_read", TABLE.to_owned(), "seq_tup_read"),
+        ("postgresql.table.index_scans", TABLE.to_owned(), "idx_scan"),
+        ("postgresql.table.idx_tup_fetch", TABLE.to_owned(), "idx_tup_fetch"),
+        ("postgresql.table.modified_rows", TABLE.to_owned(), "n_mod_since_analyze"),
+        ("postgresql.operations", operation("hot_upd"), "n_tup_hot_upd"),
+        ("postgresql.operations", operation("upd"), "n_tup_upd"),
+        ("postgresql.operations", operation("ins"), "n_tup_ins"),
+    ] {
+        let expected = number(load, &of_table(column)).await;
+        assert_eq!(seen.value(metric, &labels), expected, "{metric} {labels}");
+    }
+    assert_eq!(seen.value("postgresql.table.estimated_rows", TABLE), 20_000.0);
+    let size = number(load, "SELECT pg_relation_size('orders')::float8").await;
+    assert_eq!(seen.value("postgresql.table.size", TABLE), size);
+    assert!(seen.value("postgresql.table.analyze.age", TABLE) >= 0.0);
+    let option = seen.with("postgresql.table.setting", "setting.name=autovacuum_enabled");
+    assert_eq!(option, Some(0.0));
+    assert_eq!(seen.value("postgresql.index.required", &index("orders_pkey")), 1.0);
+    assert_eq!(seen.value("postgresql.index.required", &index("orders_id")), 0.0);
+    assert_eq!(seen.value("postgresql.index.valid", &index("orders_note")), 1.0);
+    for (name, twin) in [
+        ("orders_id", "orders_pkey"),
+        ("orders_pkey", "orders_pkey"),
+        ("orders_note_too", "orders_note"),
+    ] {
+        let labels = index(name).replace(",postgresql.schema", &format!(",postgresql.index.twin={twin},postgresql.schema"));
+        assert_eq!(seen.value("postgresql.index.duplicates", &labels), 2.0, "{name}");
+    }
+    let told = seen.events(EventName::IndexSeen);
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.iter().any(|event| event.message.contains("USING btree (customer)") || event.message.contains("(note)")));
+}
+
+fn operation(operation: &str) -> String {
+    TABLE.replace(",postgresql.schema", &format!(",postgresql.operation={operation},postgresql.schema"))
+}
+
+async fn statements_agree(seen: &Seen, load: &Client) {
+    let told = seen.events(EventName::StatementSeen);
+    let update = told
+        .iter()
+        .find(|event| event.message.starts_with("UPDATE orders"))
+        .expect("the statement is told");
+    assert_eq!(update.message, "UPDATE orders SET customer = $1 WHERE id <= $2");
+    let query = update.subject.strip_prefix("postgres.main/").expect("named by its fingerprint");
+    let part = format!("postgresql.queryid={query},");
+    assert_eq!(seen.with("postgresql.statement.calls", &part), Some(1.0));
+    assert_eq!(seen.with("postgresql.statement.rows", &part), Some(500.0));
+    let sql = format!("SELECT (shared_blks_hit + shared_blks_read)::float8 FROM pg_stat_statements WHERE queryid = {query}");
+    let blocks = ["postgresql.statement.blks_hit", "postgresql.statement.blks_read"]
+        .map(|metric| seen.with(metric, &part).expect("recorded"));
+    assert_eq!(blocks.iter().sum::<f64>(), number(load, &sql).await);
+    assert!(told.iter().any(|event| event.message == "CREATE ROLE x PASSWORD ?"
+        || event.message.starts_with("ALTER ROLE driftline CONNECTION LIMIT ?")), "{told:?}");
+    assert!(told.iter().all(|event| !event.message.contains("driftline */")), "{told:?}");
+    assert!(seen.value("postgresql.driftline.exec_time", "service.instance.id=main") > 0.0);
+}
+
+fn grew(first: &Seen, second: &Seen) {
+    let calls = |seen: &Seen| {
+        seen.value(
+            "postgresql.statements.calls",
+            "postgresql.database.name=postgres,service.instance.id=main",
+        )
+    };
+    assert!(calls(second) >= calls(first) + 100.0);
+    for (metric, labels) in [
+        ("postgresql.sequential_scans", TABLE),
+        ("postgresql.commits", "postgresql.database.name=postgres,service.instance.id=main"),
+        ("postgresql.blks_hit", "postgresql.database.name=postgres,service.instance.id=main"),
+        ("postgresql.wal.records", "service.instance.id=main"),
+    ] {
+        assert!(second.value(metric, labels) > first.value(metric, labels), "{metric}");
+    }
+}
+
+#[tokio::test]
+async fn the_head_of_a_queue_is_named() {
+    let Some(fixture) = fixture::PostgresServer::start(&[]) else {
+        return;
+    };
+    let head = client(fixture.url()).await;
+    run(&head, "CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await;
+    run(&head, "SET application_name = 'the head'; BEGIN; UPDATE t SET a = 2").await;
+    let blocked = client(fixture.url()).await;
+    let waits = tokio::spawn(async move { blocked.batch_execute("UPDATE t SET a = 3").await });
+    let watch = client(fixture.url()).await;
+    until(&watch, "SELECT count(*)::float8 FROM pg_stat_activity WHERE wait_event_type = 'Lock'", 1.0).await;
+    let mut server = observer(fixture.driftline_url());
+    let seen = pass(&mut server, 1).await.ok();
+    assert_eq!(seen.value("postgresql.sessions.blocked", "service.instance.id=main"), 1.0);
+    let named = seen.with("postgresql.blocker.sessions", "postgresql.application_name=the head,");
+    assert_eq!(named, Some(1.0), "{:#?}", seen.rows);
+    assert!(seen.value("postgresql.transaction.idle_duration.max", "service.instance.id=main") > 0.0);
+    // A relation that is locked does not hold up the pass.
+    run(&head, "COMMIT; BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await;
+    let seen = pass(&mut server, 2).await.ok();
+    assert!(seen.with("postgresql.table.size", "postgresql.table.name=t,").is_some());
+    assert!(seen.events(EventName::ComponentFailed).is_empty(), "{:?}", seen.events);
+    run(&head, "COMMIT").await;
+    waits.await.expect("joined").expect("it got its turn");
+}
+
+#[tokio::test]
+async fn a_killed_server_is_told_and_its_restart_too() {
+    let Some(fixture) = fixture::PostgresServer::start(&[]) else {
+        return;
+    };
+    let mut server = observer(fixture.driftline_url());
+    pass(&mut server, 1).await.ok();
+    fixture.kill();
+    let error = pass(&mut server, 2).await.outcome.expect_err("it is gone").to_string();
+    assert!(error.contains("cannot be reached") && error.contains("start the server"), "{error}");
+    assert!(!error.contains("only-for-tests"), "{error}");
+    fixture.restart();
+    let seen = pass(&mut server, 3).await.ok();
+    assert_eq!(seen.events(EventName::ServerRestarted).len(), 1);
+    let superuser = client(fixture.url()).await;
+    run(&superuser, "SELECT pg_stat_statements_reset()").await;
+    let seen = pass(&mut server, 4).await.ok();
+    assert_eq!(seen.events(EventName::StatisticsReset).len(), 1);
+}
+
+#[tokio::test]
+async fn refusals_and_roles_are_told_with_their_remedies() {
+    let Some(fixture) = fixture::PostgresServer::start(&["shared_preload_libraries="]) else {
+        return;
+    };
+    let wrong = fixture.driftline_url().replace("only-for-tests", SECRET);
+    let error = pass(&mut observer(&wrong), 1).await.outcome.expect_err("refused").to_string();
+    assert!(error.contains("pg_monitor") && !error.contains(SECRET), "{error}");
+
+    let superuser = client(fixture.url()).await;
+    run(&superuser, "CREATE ROLE plain LOGIN PASSWORD 'only-for-tests'").await;
+    let plain = fixture.driftline_url().replace("driftline:", "plain:");
+    let mut server = observer(&plain);
+    let seen = pass(&mut server, 1).await.ok();
+    let told: Vec<&str> = seen.events(EventName::ComponentFailed).iter().map(|event| event.message.as_str()).collect();
+    assert!(told.iter().any(|text| text.contains("GRANT pg_monitor TO plain")), "{told:?}");
+    assert!(told.iter().any(|text| text.contains("shared_preload_libraries")), "{told:?}");
+    assert!(seen.with("postgresql.commits", "name=postgres").is_some(), "the rest goes on");
+    let again = pass(&mut server, 2).await.ok();
+    assert!(again.events(EventName::ComponentFailed).is_empty(), "told once");
+
+    let mut server = observer(fixture.url());
+    let seen = pass(&mut server, 1).await.ok();
+    assert_eq!(seen.events(EventName::RoleTooPowerful).len(), 1);
+    let again = pass(&mut server, 2).await.ok();
+    assert!(again.events(EventName::RoleTooPowerful).is_empty(), "told once");
+}
+
+/// Thirteen operators, by the bits of a number: each is a statement of its own.
+fn distinct(number: u32) -> String {
+    let terms: String = (0..13)
+        .map(|bit| if number >> bit & 1 == 0 { " + 1" } else { " * 1" })
+        .collect();
+    format!("SELECT 1{terms};")
+}
+
+#[tokio::test]
+async fn five_thousand_statements_are_read_at_little_cost() {
+    let Some(fixture) = fixture::PostgresServer::start(&["pg_stat_statements.max=6000"]) else {
+        return;
+    };
+    let load = client(fixture.url()).await;
+    for hundred in 0..50 {
+        let batch: String = (0..100).map(|n| distinct(hundred * 100 + n)).collect();
+        run(&load, &batch).await;
+    }
+    let mut server = observer(fixture.driftline_url());
+    let first = pass(&mut server, 1).await.ok();
+    let tracked = first.value("postgresql.statements.tracked", "service.instance.id=main");
+    assert!(tracked >= 5_000.0, "{tracked} statements");
+    let reported = first.rows.iter().filter(|row| row.0 == "postgresql.statement.calls").count();
+    assert!((50..=200).contains(&reported), "{reported} are reported");
+    let mut spent = Vec::new();
+    for minute in 2..12 {
+        let before = clock::thread_cpu();
+        pass(&mut server, minute).await.ok();
+        spent.push(clock::thread_cpu().saturating_sub(before));
+    }
+    spent.sort();
+    println!("a pass with {tracked} statements took {:?} of CPU time, the median of {}", spent[5], spent.len());
+    let bound = if cfg!(debug_assertions) { 500 } else { 20 };
+    assert!(spent[5] <= Duration::from_millis(bound), "{spent:?}");
+}

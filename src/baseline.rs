@@ -1,0 +1,179 @@
+//! `baseline`: what was usual for each series over a while is kept; and every baseline that was ever
+//! taken is looked up.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use driftline_analyzer::baseline::{self, Period, Season, SeriesBaseline};
+use driftline_analyzer::{At, Baseline, QueryOptions, Window};
+
+use crate::cli::{Settings, parse_time};
+use crate::exit::{Outcome, UsageError};
+use crate::human::human;
+use crate::query::{self, Format};
+use crate::{facts, report};
+
+/// Which window, or which baseline.
+#[derive(Debug, Args)]
+pub(crate) struct BaselineArgs {
+    #[command(subcommand)]
+    question: Option<Question>,
+    /// How far back to look; from three days on, what is usual by the hour is kept too
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10m")]
+    last: Duration,
+    /// The baseline's name [default: its time]
+    #[arg(long)]
+    name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// Every baseline that was ever taken, the latest first
+    List {
+        /// How they are printed
+        #[arg(long, default_value = "table")]
+        format: Format,
+    },
+    /// What one holds
+    Show {
+        /// Its name
+        name: String,
+        /// Only this metric
+        #[arg(long, value_name = "NAME")]
+        metric: Option<String>,
+        /// The whole file as it is kept
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `driftline baseline`.
+pub(crate) fn run(settings: &Settings, args: &BaselineArgs) -> anyhow::Result<Outcome> {
+    match &args.question {
+        None => take(settings, args),
+        Some(Question::List { format }) => list(settings, *format),
+        Some(Question::Show { name, metric, json }) => {
+            show(settings, name, metric.as_deref(), *json)
+        }
+    }
+}
+
+fn take(settings: &Settings, args: &BaselineArgs) -> anyhow::Result<Outcome> {
+    let now_us = facts::now_us();
+    let window = Window {
+        from_us: now_us - i64::try_from(args.last.as_micros())?,
+        until_us: now_us,
+    };
+    let name = args.name.clone();
+    let name = name.unwrap_or_else(|| format!("at-{}", now_us / 1_000_000));
+    let taken = query::runtime()?.block_on(async {
+        let engine = query::open(settings, At::Latest, &[]).await?;
+        anyhow::Ok(baseline::take(&engine, &name, window).await?)
+    })?;
+    if taken.series.is_empty() {
+        eprintln!(
+            "there are no samples of the last {:?} in {}",
+            args.last,
+            settings.data.display()
+        );
+        return Ok(Outcome::TooLittleData);
+    }
+    let path = taken.save(&settings.data)?;
+    facts::append(settings, &[taken.event(now_us)]).with_context(|| {
+        format!(
+            "the baseline is kept in {}, but the log is not told",
+            path.display()
+        )
+    })?;
+    println!(
+        "baseline {name:?} of {} series is kept in {}",
+        taken.series.len(),
+        path.display()
+    );
+    Ok(Outcome::Ok)
+}
+
+fn list(settings: &Settings, format: Format) -> anyhow::Result<Outcome> {
+    let sql = "SELECT name, host, window_from, window_until, samples_version, series, seasonal, \
+                   valid_from, valid_until FROM baselines ORDER BY valid_from DESC, name";
+    let rows = query::runtime()?.block_on(async {
+        let engine = query::open(settings, At::Latest, &[]).await?;
+        anyhow::Ok(engine.collect(sql, &QueryOptions::default()).await?)
+    })?;
+    query::print(&rows, format)?;
+    Ok(Outcome::Ok)
+}
+
+fn show(
+    settings: &Settings,
+    name: &str,
+    metric: Option<&str>,
+    json: bool,
+) -> anyhow::Result<Outcome> {
+    let found = Baseline::load(&settings.data, name)?;
+    let found = found.ok_or_else(|| {
+        UsageError(format!(
+            "there is no baseline {name:?} in {}; driftline baseline list names them",
+            settings.data.display()
+        ))
+    })?;
+    if json {
+        report::print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
+        return Ok(Outcome::Ok);
+    }
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header([
+            "series",
+            "host",
+            "samples",
+            "median",
+            "spread",
+            "p5",
+            "p95",
+            "p99",
+            "by the hour",
+        ]);
+    let wanted = |series: &&SeriesBaseline| metric.is_none_or(|metric| metric == series.metric);
+    for series in found.series.iter().filter(wanted) {
+        table.add_row(cells(series));
+    }
+    for column in 2..8 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    report::print(&format!("{table}\n"))?;
+    Ok(Outcome::Ok)
+}
+
+fn cells(series: &SeriesBaseline) -> [String; 9] {
+    let value = |value: f64| human(value, &series.unit);
+    [
+        match series.labels.as_str() {
+            "" => series.metric.clone(),
+            labels => format!("{}{{{labels}}}", series.metric),
+        },
+        series.host.clone(),
+        series.n.to_string(),
+        value(series.median),
+        value(series.mad),
+        value(series.p5),
+        value(series.p95),
+        value(series.p99),
+        series.season.as_ref().map_or_else(String::new, by_hour),
+    ]
+}
+
+fn by_hour(season: &Season) -> String {
+    let period = match season.period {
+        Period::Day => "day",
+        Period::Week => "week",
+    };
+    format!("{period}, explains {:.0} %", 100.0 * season.explained)
+}
