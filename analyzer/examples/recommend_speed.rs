@@ -223,7 +223,7 @@ fn rollups(
         values(growth),
         times(0),
         times((step_s - 1) * S),
-        Arc::new(BinaryArray::from_iter_values(rows().map(|_| b""))),
+        Arc::new(BinaryArray::from(vec![&b""[..]; total])),
         Arc::new(Date32Array::from(vec![
             i32::try_from(START_US / S / 86_400)?;
             total
