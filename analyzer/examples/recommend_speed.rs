@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Date32Array, DictionaryArray, Float64Array, Int32Array, Int64Array,
-    RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array as _, ArrayRef, BinaryArray, Date32Array, DictionaryArray, Float64Array, Int32Array,
+    Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
 use driftline_analyzer::recommend::{RecommendOptions, Rules, RulesConfig, Source, recommend};
@@ -223,7 +223,7 @@ fn rollups(
         values(growth),
         times(0),
         times((step_s - 1) * S),
-        Arc::new(BinaryArray::from_iter_values(rows().map(|_| b""))),
+        Arc::new(BinaryArray::from(vec![&b""[..]; total])),
         Arc::new(Date32Array::from(vec![
             i32::try_from(START_US / S / 86_400)?;
             total

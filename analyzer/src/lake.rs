@@ -188,22 +188,19 @@ impl Lake {
         let events = events
             .into_iter()
             .map(|(host, events)| event_columns(host, events))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let mut lake = Self::default();
-        for (name, tail) in [
-            (TableName::Samples, samples),
-            (TableName::Series, series),
-            (TableName::Events, events),
-        ] {
+        for (name, tail) in [(TableName::Samples, samples), (TableName::Series, series)] {
             lake.tables.push(TableContents::new(name, None, tail));
         }
-        Ok(lake)
+        Ok(lake.with_rows(TableName::Events, events))
     }
 
     /// These rows besides, in the columns of the table and with its partition column.
     pub fn with_rows(mut self, name: TableName, rows: Vec<RecordBatch>) -> Self {
         match self.tables.iter_mut().find(|table| table.name == name) {
             Some(table) => table.tail.extend(rows),
+            None if rows.is_empty() => {}
             None => self.tables.push(TableContents::new(name, None, rows)),
         }
         self

@@ -133,9 +133,10 @@ async fn steps_of(
 fn steps_sql(table: TableName, metrics: &BTreeSet<(Component, String)>) -> String {
     let names: BTreeSet<&str> = metrics.iter().map(|(_, name)| name.as_str()).collect();
     let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-    let names = match names.is_empty() {
-        true => "''".to_owned(),
-        false => names.join(", "),
+    // Nothing wanted reads nothing, not even to find that nothing fits.
+    let (names, any) = match names.is_empty() {
+        true => ("''".to_owned(), "false"),
+        false => (names.join(", "), "true"),
     };
     let parts = match table {
         TableName::Samples => FROM_SAMPLES.to_owned(),
@@ -144,6 +145,7 @@ fn steps_sql(table: TableName, metrics: &BTreeSet<(Component, String)>) -> Strin
     STEPS_SQL
         .replace("{parts}", &parts)
         .replace("{metrics}", &names)
+        .replace("{any}", any)
 }
 
 const FROM_SAMPLES: &str = "
@@ -154,7 +156,7 @@ const FROM_SAMPLES: &str = "
         first_value(value ORDER BY ts) AS first, last_value(value ORDER BY ts) AS last,
         min(CAST(ts AS BIGINT)) AS first_us, max(CAST(ts AS BIGINT)) AS last_us
     FROM samples
-    WHERE ts >= $from AND ts < $until AND metric IN ({metrics})
+    WHERE ts >= $from AND ts < $until AND metric IN ({metrics}) AND {any}
     GROUP BY component, host, metric, labels, CAST(ts AS BIGINT) / $step_us";
 
 const FROM_ROLLUPS: &str = "
@@ -165,7 +167,7 @@ const FROM_ROLLUPS: &str = "
         first_value(first ORDER BY ts) AS first, last_value(last ORDER BY ts) AS last,
         min(CAST(first_ts AS BIGINT)) AS first_us, max(CAST(last_ts AS BIGINT)) AS last_us
     FROM {rollup}
-    WHERE ts >= $from AND ts < $until AND metric IN ({metrics}) AND count > 0
+    WHERE ts >= $from AND ts < $until AND metric IN ({metrics}) AND {any} AND count > 0
     GROUP BY component, host, metric, labels, CAST(ts AS BIGINT) / $step_us";
 
 /// A counter that falls below half of its value has started anew, as for `counter_rate`; one that
