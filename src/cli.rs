@@ -336,9 +336,7 @@ impl Cli {
                 all,
                 format,
             } => analysis::analyze(&common.settings()?, time, all, format),
-            Command::Baseline { common, baseline } => {
-                baseline::run(&common.settings()?, &baseline)
-            }
+            Command::Baseline { common, baseline } => baseline::run(&common.settings()?, &baseline),
             Command::Load { common, load } => load::run(&common.settings()?, *load),
             Command::Report { common, report } => report::run(&common.settings()?, &report),
             Command::Compare { common, compare } => compare::run(&common.settings()?, &compare),

@@ -25,7 +25,9 @@ fn main() {
         margin: number(Options::default().margin),
         ..Options::default()
     };
-    println!("false onsets per 1,000 series and day; share of steps of {STEPS:?} spreads told within a minute; ns per point");
+    println!(
+        "false onsets per 1,000 series and day; share of steps of {STEPS:?} spreads told within a minute; ns per point"
+    );
     let (mut all, mut points, begun) = (0, 0, Instant::now());
     for (name, generate) in kinds() {
         let mut noise = Noise::new(seed * 1_000 + name.len() as u64);
@@ -46,7 +48,10 @@ fn main() {
         }
         all += told;
         let shares = found.map(|found| found as f64 / series as f64);
-        println!("{name}: {:.1} {shares:.2?}", 1e3 * told as f64 / series as f64);
+        println!(
+            "{name}: {:.1} {shares:.2?}",
+            1e3 * told as f64 / series as f64
+        );
     }
     let days = series as f64 * kinds().len() as f64;
     println!(

@@ -243,7 +243,11 @@ impl OnsetDetector {
         let [lowest, median, highest] = BULK.map(|share| quantile(&mut values.clone(), share));
         let (median, mut highest, mut lowest) = (median?, highest?, lowest?);
         for run in values.windows(self.options.run) {
-            highest = run.iter().copied().fold(f64::INFINITY, f64::min).max(highest);
+            highest = run
+                .iter()
+                .copied()
+                .fold(f64::INFINITY, f64::min)
+                .max(highest);
             lowest = run
                 .iter()
                 .copied()
@@ -323,7 +327,10 @@ mod tests {
         let (at, Change::Began(onset)) = changes[0] else {
             panic!("{changes:?}");
         };
-        assert_eq!((at, onset.at_s, onset.direction), (402, 4_000, Direction::Up));
+        assert_eq!(
+            (at, onset.at_s, onset.direction),
+            (402, 4_000, Direction::Up)
+        );
         assert!((onset.before - 100.0).abs() < 0.3 && (onset.after - 130.0).abs() < 3.0);
         assert_eq!(changes[1..], [(505, Change::Ended)]);
         assert!(!detector.is_away());
