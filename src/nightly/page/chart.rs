@@ -293,9 +293,9 @@ pub(super) fn day(nightly: &Nightly, calendar: &Calendar) -> String {
     for (number, severity) in lanes.into_iter().enumerate() {
         let y = TOP + LANE * (number as f64 + 0.5);
         let name = severity.as_str();
-        let _ = write!(
+        let _ = writeln!(
             content,
-            "<path class=\"grid\" d=\"M{LEFT} {y}H{}\"/><text class=\"lane\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n",
+            "<path class=\"grid\" d=\"M{LEFT} {y}H{}\"/><text class=\"lane\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
             WIDTH - RIGHT,
             LEFT - 6.0,
             y + 4.0,
@@ -310,9 +310,9 @@ pub(super) fn day(nightly: &Nightly, calendar: &Calendar) -> String {
                 LEFT + time.share(finding.onset_us.div_euclid(1_000_000)) * (WIDTH - LEFT - RIGHT);
             // The area grows with the number of series.
             let radius = (4.0 + (finding.evidence.len() as f64).sqrt()).min(LANE / 2.0 - 1.0);
-            let _ = write!(
+            let _ = writeln!(
                 content,
-                "<a href=\"#{}\"><circle class=\"{name}\" cx=\"{x:.1}\" cy=\"{y}\" r=\"{radius:.1}\" fill-opacity=\".75\"><title>{}</title></circle></a>\n",
+                "<a href=\"#{}\"><circle class=\"{name}\" cx=\"{x:.1}\" cy=\"{y}\" r=\"{radius:.1}\" fill-opacity=\".75\"><title>{}</title></circle></a>",
                 escaped(&finding.id),
                 escaped(&finding.title)
             );
@@ -365,10 +365,10 @@ pub(super) fn intervals(finding: &Finding) -> String {
             Some((end, _)) => format!("{}…", &evidence.name[..end]),
             None => evidence.name.clone(),
         };
-        let _ = write!(
+        let _ = writeln!(
             content,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}<title>{}: {}</title></text>\
-             <path class=\"interval\" d=\"M{:.1} {y}H{:.1}\"/><circle class=\"estimate\" cx=\"{:.1}\" cy=\"{y}\" r=\"4\"/>\n",
+             <path class=\"interval\" d=\"M{:.1} {y}H{:.1}\"/><circle class=\"estimate\" cx=\"{:.1}\" cy=\"{y}\" r=\"4\"/>",
             NAMES - 8.0,
             y + 4.0,
             escaped(&name),
