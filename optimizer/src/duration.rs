@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::de::Error as _;
-use serde::{Deserialize as _, Deserializer, Serializer};
+use serde::{Deserialize as _, Deserializer};
 
 /// Units from the longest to the shortest, in milliseconds.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -32,13 +32,6 @@ pub fn format(duration: Duration) -> String {
 /// Microseconds, as times in events are.
 pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn serialize<S: Serializer>(
-    duration: &Duration,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&format(*duration))
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
