@@ -6,6 +6,7 @@
 //! performed to [`crate::gate`].
 
 pub mod inverse;
+pub mod plan;
 pub mod postgres;
 pub mod redis;
 pub mod sql;
@@ -18,6 +19,7 @@ use driftline_schemas::metric::Component;
 use serde::{Deserialize, Serialize};
 
 pub use self::inverse::Inverse;
+pub use self::plan::Plan;
 pub use self::value::{RedisParameter, Setting, TableOption};
 use crate::recommendation::fingerprint;
 

@@ -99,7 +99,9 @@ impl FileJournal {
         file.write_all(line)?;
         file.sync_all()?;
         match path.parent() {
-            Some(parent) if created => std::fs::File::open(parent)?.sync_all(),
+            Some(parent) if created && parent != Path::new("") => {
+                std::fs::File::open(parent)?.sync_all()
+            }
             _ => Ok(()),
         }
     }
