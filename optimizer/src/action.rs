@@ -129,8 +129,10 @@ pub enum Action {
     },
     /// Drops an index concurrently; its definition is saved first.
     DropIndex {
-        /// The index, with its schema.
-        index: TableName,
+        /// The table.
+        table: TableName,
+        /// The index, which is in the table's schema.
+        index: String,
     },
     /// Gathers a table's statistics.
     Analyze {
@@ -266,6 +268,7 @@ impl Action {
     pub const fn table(&self) -> Option<&TableName> {
         match self {
             Self::CreateIndex { table, .. }
+            | Self::DropIndex { table, .. }
             | Self::Analyze { table }
             | Self::Vacuum { table }
             | Self::SetTableOption { table, .. } => Some(table),
@@ -293,9 +296,11 @@ impl Action {
                 check_columns(columns)?;
                 predicate.as_ref().map_or(Ok(()), Predicate::check)
             }
-            Self::DropIndex { index: table } | Self::Analyze { table } | Self::Vacuum { table } => {
-                table.check()
+            Self::DropIndex { table, index } => {
+                table.check()?;
+                check_identifier(index)
             }
+            Self::Analyze { table } | Self::Vacuum { table } => table.check(),
             Self::SetTableOption {
                 table,
                 option,
@@ -310,11 +315,15 @@ impl Action {
         }
     }
 
-    /// The index that [`Action::CreateIndex`] creates: made of the table, the columns and a
-    /// fingerprint, so that ours is recognised after a crash.
+    /// The index that is created or dropped. One that is created is named after the table, the
+    /// columns and a fingerprint, so that ours is recognised after a crash.
     pub fn index_name(&self) -> Option<TableName> {
-        let Self::CreateIndex { table, columns, .. } = self else {
-            return None;
+        let (table, columns) = match self {
+            Self::CreateIndex { table, columns, .. } => (table, columns),
+            Self::DropIndex { table, index } => {
+                return Some(TableName::new(&table.schema, index));
+            }
+            _ => return None,
         };
         let hash = fingerprint(&[&self.identity()]);
         let tail = format!("_{}", &hash[..8]);

@@ -39,7 +39,9 @@ pub fn command(action: &Action) -> String {
                 predicate.as_ref().map(condition).unwrap_or_default()
             )
         }
-        Action::DropIndex { index } => drop_index(index),
+        Action::DropIndex { table, index } => {
+            drop_index(&TableName::new(&table.schema, index))
+        }
         Action::Analyze { table } => format!("ANALYZE {}", qualified(table)),
         Action::Vacuum { table } => format!("VACUUM (SKIP_LOCKED) {}", qualified(table)),
         Action::SetTableOption {

@@ -116,15 +116,14 @@ impl Next {
 
 /// What comes next for an action in `state` at `now_us`.
 pub fn next_step(state: &State, now_us: i64, policy: &Policy) -> Next {
-    match &state.reverted {
-        Reverted::Succeeded { .. } => return closed_after_revert(state),
-        Reverted::Started { reason, failures } => {
-            return revert(reason.clone(), *failures, state);
-        }
-        Reverted::NotStarted => {}
+    if matches!(state.reverted, Reverted::Succeeded { .. }) {
+        return closed_after_revert(state);
     }
     if let Some((_, found)) = &state.external {
         return Next::Closed(Closure::Superseded(found.clone()));
+    }
+    if let Reverted::Started { reason, failures } = &state.reverted {
+        return revert(reason.clone(), *failures, state);
     }
     match &state.applied {
         Applied::NotStarted => before(state, now_us, policy),
