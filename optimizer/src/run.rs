@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::action::Plan;
 use crate::action::postgres::Observed;
 use crate::config::{ConfigError, OptimizerConfig};
-use crate::gate::{self, Approval, Refusal};
+use crate::gate::{Approval, Refusal};
 use crate::journal::{Journal, JournalError};
 use crate::protocol::event::{self, StepError};
 use crate::protocol::{
