@@ -40,7 +40,9 @@ const LITERAL_BYTES_MAX: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
     /// A name that no object can have.
-    #[error("{name:?} is no identifier of 1 to {IDENTIFIER_BYTES_MAX} bytes without control characters")]
+    #[error(
+        "{name:?} is no identifier of 1 to {IDENTIFIER_BYTES_MAX} bytes without control characters"
+    )]
     Identifier {
         /// The name.
         name: String,
@@ -356,7 +358,8 @@ impl Predicate {
 }
 
 fn check_identifier(name: &str) -> Result<(), ActionError> {
-    let good = (1..=IDENTIFIER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+    let good =
+        (1..=IDENTIFIER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
     if good {
         Ok(())
     } else {

@@ -354,7 +354,10 @@ impl OptimizerConfig {
 
     fn check_times(&self) -> Result<(), ConfigError> {
         if self.hours[0] > 23 || self.hours[1] > 24 || self.hours[0] == self.hours[1] {
-            return Err(error("hours", "must be two hours of the day, such as [22, 6]"));
+            return Err(error(
+                "hours",
+                "must be two hours of the day, such as [22, 6]",
+            ));
         }
         if self.window < WINDOW_MIN {
             return Err(error("window", "is too short; give it at least 200ms"));
@@ -384,7 +387,10 @@ impl OptimizerConfig {
         for server in &self.servers {
             let name = &server.name;
             if name.is_empty() || !names.insert(name) {
-                return Err(error("server", format!("{name:?}: give each a name of its own")));
+                return Err(error(
+                    "server",
+                    format!("{name:?}: give each a name of its own"),
+                ));
             }
             if server.password_file.is_some() && server.password_env.is_some() {
                 return Err(error(
@@ -422,7 +428,10 @@ fn bounded(option: &str, count: usize, max: usize) -> Result<(), ConfigError> {
     if count <= max {
         return Ok(());
     }
-    Err(error(option, format!("has {count} entries, more than {max}; leave some out")))
+    Err(error(
+        option,
+        format!("has {count} entries, more than {max}; leave some out"),
+    ))
 }
 
 fn error(option: &str, problem: impl Into<String>) -> ConfigError {

@@ -85,11 +85,16 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DryRun => f.write_str("optimizer.dry_run is on; set it to false to apply anything"),
+            Self::DryRun => {
+                f.write_str("optimizer.dry_run is on; set it to false to apply anything")
+            }
             Self::AdviceOnly => f.write_str("it is advice only; nothing can be applied"),
             Self::NotApproved(why) => write!(f, "nobody approved it: {why}"),
             Self::NotAllowed(kind) => {
-                write!(f, "{kind} is not in optimizer.allow; add it to allow such actions")
+                write!(
+                    f,
+                    "{kind} is not in optimizer.allow; add it to allow such actions"
+                )
             }
             Self::NoSecondOptIn => {
                 f.write_str("optimizer.create_index is off; set it to true to allow new indexes")
@@ -97,10 +102,12 @@ impl fmt::Display for Refusal {
             Self::Expired => f.write_str("it has expired; wait until it is raised again"),
             Self::InFlight(action) => write!(f, "{action} is under way on the same component"),
             Self::OutsideOfWindow(window) => write!(f, "changes may begin only {window}"),
-            Self::CoolingDown { until_us } => match chrono::DateTime::from_timestamp_micros(*until_us) {
-                Some(until) => write!(f, "it was undone before; left alone until {until:?}"),
-                None => f.write_str("it was undone before; left alone for ever"),
-            },
+            Self::CoolingDown { until_us } => {
+                match chrono::DateTime::from_timestamp_micros(*until_us) {
+                    Some(until) => write!(f, "it was undone before; left alone until {until:?}"),
+                    None => f.write_str("it was undone before; left alone for ever"),
+                }
+            }
             Self::Busy(what) | Self::Disk(what) | Self::Writes(what) | Self::Plan(what) => {
                 f.write_str(what)
             }
@@ -199,7 +206,9 @@ fn outside_of_window(config: &OptimizerConfig, now_us: i64) -> Option<Refusal> {
     } else {
         format!("on {}", days.join(", "))
     };
-    Some(Refusal::OutsideOfWindow(format!("from {from}:00 to {to}:00 UTC {days}")))
+    Some(Refusal::OutsideOfWindow(format!(
+        "from {from}:00 to {to}:00 UTC {days}"
+    )))
 }
 
 /// 1970-01-01 was a Thursday.
@@ -216,7 +225,9 @@ fn weekday(now_us: i64) -> Day {
 }
 
 fn cooling_down(config: &OptimizerConfig, known: &Known) -> Option<Refusal> {
-    let until_us = known.undone_us?.saturating_add(duration::micros(config.cool_down));
+    let until_us = known
+        .undone_us?
+        .saturating_add(duration::micros(config.cool_down));
     (known.now_us < until_us).then_some(Refusal::CoolingDown { until_us })
 }
 
@@ -226,7 +237,9 @@ fn busy(config: &OptimizerConfig, known: &Known) -> Option<Refusal> {
         return Some(Refusal::Busy(format!("{busy:.0} % of the CPU is busy")));
     }
     let pressure = over(known.cpu_pressure_percent, config.cpu_pressure_max_percent)?;
-    Some(Refusal::Busy(format!("tasks wait for a CPU {pressure:.0} % of the time")))
+    Some(Refusal::Busy(format!(
+        "tasks wait for a CPU {pressure:.0} % of the time"
+    )))
 }
 
 fn disk_full(config: &OptimizerConfig, known: &Known) -> Option<Refusal> {

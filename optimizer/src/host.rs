@@ -22,7 +22,10 @@ pub fn disk(path: &Path) -> Option<(u64, u64)> {
 fn parse_pressure(text: &str) -> Option<f64> {
     let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
     let mut fields = some.split_ascii_whitespace();
-    fields.find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
+    fields
+        .find_map(|field| field.strip_prefix("avg10="))?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

@@ -69,7 +69,10 @@ impl FileJournal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.failed(error)),
         };
-        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        let whole = bytes
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |at| at + 1);
         if whole < bytes.len() {
             let file = std::fs::OpenOptions::new().write(true).open(&self.path);
             file.and_then(|file| {
@@ -90,7 +93,10 @@ impl FileJournal {
 
     fn append_line(path: &Path, line: &[u8]) -> std::io::Result<()> {
         let created = !path.exists();
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)?;
         if file.metadata()?.len() + line.len() as u64 > FILE_BYTES_MAX {
             return Err(std::io::Error::other(format!(
                 "it would grow beyond {FILE_BYTES_MAX} bytes; move it away and begin a new one"

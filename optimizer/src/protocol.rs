@@ -419,5 +419,3 @@ fn out_of_order(record: &Record, step: &Step, problem: &'static str) -> Protocol
     }
 }
 
-#[cfg(test)]
-mod tests;

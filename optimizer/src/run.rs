@@ -96,7 +96,9 @@ pub struct Optimizer<J> {
 
 /// The time, in microseconds since 1970 UTC.
 pub fn system_clock() -> i64 {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let passed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(passed.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -127,7 +129,9 @@ impl<J: Journal> Optimizer<J> {
         let mut reports = Vec::with_capacity(all.len());
         for recommendation in all {
             let approval = Approval::Person(String::new());
-            let (plan, refusals) = self.gate(recommendation, Some(&approval), &states, None).await?;
+            let (plan, refusals) = self
+                .gate(recommendation, Some(&approval), &states, None)
+                .await?;
             reports.push(Report {
                 recommendation: recommendation.id.clone(),
                 plan,
@@ -144,8 +148,9 @@ impl<J: Journal> Optimizer<J> {
         approval: Approval,
     ) -> Result<State, OptimizeError> {
         let states = self.states().await?;
-        let (plan, refusals) =
-            self.gate(recommendation, Some(&approval), &states, None).await?;
+        let (plan, refusals) = self
+            .gate(recommendation, Some(&approval), &states, None)
+            .await?;
         let Some(plan) = plan.filter(|_| refusals.is_empty()) else {
             return Err(OptimizeError::Refused(refusals));
         };
@@ -156,7 +161,8 @@ impl<J: Journal> Optimizer<J> {
             plan,
         };
         let mut state = self.begin(action, planned, recommendation).await?;
-        self.keep(&mut state, Step::Approved { by: approval }).await?;
+        self.keep(&mut state, Step::Approved { by: approval })
+            .await?;
         self.drive(state).await
     }
 
@@ -165,7 +171,11 @@ impl<J: Journal> Optimizer<J> {
         let mut all = Vec::new();
         for state in self.states().await? {
             let rests = next_step(&state, (self.clock)(), &self.policy).rests();
-            all.push(if rests { state } else { self.drive(state).await? });
+            all.push(if rests {
+                state
+            } else {
+                self.drive(state).await?
+            });
         }
         Ok(all)
     }
@@ -183,7 +193,8 @@ impl<J: Journal> Optimizer<J> {
         }
         if state.reverted == Reverted::NotStarted && !self.changed_by_others(&mut state).await? {
             let reason = reason.to_owned();
-            self.keep(&mut state, Step::RevertStarted { reason }).await?;
+            self.keep(&mut state, Step::RevertStarted { reason })
+                .await?;
         }
         self.drive(state).await
     }
@@ -206,7 +217,10 @@ impl<J: Journal> Optimizer<J> {
             if !actions.contains_key(&record.action) {
                 order.push(record.action.clone());
             }
-            actions.entry(record.action.clone()).or_default().push(record);
+            actions
+                .entry(record.action.clone())
+                .or_default()
+                .push(record);
         }
         let folded = order.iter().map(|id| State::fold(&actions[id]));
         let states: Result<Vec<_>, ProtocolError> = folded.collect();
@@ -230,14 +244,17 @@ impl<J: Journal> Optimizer<J> {
                 Next::Apply => self.start(&mut state).await?,
                 Next::Inspect => self.inspect(&mut state).await?,
                 Next::Observe { check, from_us } => {
-                    self.observe_window(&mut state, check, from_us, &mut bad_windows).await?;
+                    self.observe_window(&mut state, check, from_us, &mut bad_windows)
+                        .await?;
                 }
                 Next::Breach(reason) => {
-                    self.keep(&mut state, Step::GuardBreached { reason }).await?;
+                    self.keep(&mut state, Step::GuardBreached { reason })
+                        .await?;
                 }
                 Next::Conclude { check, verdict } => {
                     let verdict = *verdict;
-                    self.keep(&mut state, Step::VerdictReached { check, verdict }).await?;
+                    self.keep(&mut state, Step::VerdictReached { check, verdict })
+                        .await?;
                 }
                 Next::Revert { reason } => self.undo(&mut state, reason).await?,
             }
@@ -263,9 +280,14 @@ impl<J: Journal> Optimizer<J> {
         match self.window(&state.recommendation).await {
             Ok(Some(window)) => {
                 *bad_windows = 0;
-                self.keep(state, Step::WindowObserved { check, window }).await
+                self.keep(state, Step::WindowObserved { check, window })
+                    .await
             }
-            Ok(None) => bad(state, bad_windows, "the server's counters were reset".to_owned()),
+            Ok(None) => bad(
+                state,
+                bad_windows,
+                "the server's counters were reset".to_owned(),
+            ),
             Err(error) => bad(state, bad_windows, error.to_string()),
         }
     }
@@ -283,7 +305,9 @@ impl<J: Journal> Optimizer<J> {
         let undone = match self.observe(state).await {
             Ok(Observed::AsBefore) => Ok("everything is as it was".to_owned()),
             Ok(Observed::Changed(found)) => {
-                return self.keep(state, Step::ExternalChangeDetected { found }).await;
+                return self
+                    .keep(state, Step::ExternalChangeDetected { found })
+                    .await;
             }
             Ok(_) => self.perform_revert(state).await,
             Err(error) => Err(error),
@@ -309,10 +333,18 @@ impl<J: Journal> Optimizer<J> {
             Observed::AsBefore | Observed::Stateless => self.perform_apply(state).await,
             Observed::Partial(found) => {
                 let reason = format!("interrupted: {found}");
-                self.keep(state, Step::ApplyFailed { reason, remnant: true }).await
+                self.keep(
+                    state,
+                    Step::ApplyFailed {
+                        reason,
+                        remnant: true,
+                    },
+                )
+                .await
             }
             Observed::Changed(found) => {
-                self.keep(state, Step::ExternalChangeDetected { found }).await
+                self.keep(state, Step::ExternalChangeDetected { found })
+                    .await
             }
         }
     }
@@ -325,7 +357,8 @@ impl<J: Journal> Optimizer<J> {
             Observed::Partial(found) if matches!(state.applied, Applied::Succeeded { .. }) => found,
             Observed::Ours | Observed::Partial(_) | Observed::Stateless => return Ok(false),
         };
-        self.keep(state, Step::ExternalChangeDetected { found }).await?;
+        self.keep(state, Step::ExternalChangeDetected { found })
+            .await?;
         Ok(true)
     }
 
@@ -340,7 +373,9 @@ impl<J: Journal> Optimizer<J> {
             action,
             step,
         };
-        self.journal.append(event::write(&record, recommendation)?).await?;
+        self.journal
+            .append(event::write(&record, recommendation)?)
+            .await?;
         let state = State::fold([&record])?;
         state.ok_or(OptimizeError::UnknownAction { id: record.action })
     }
@@ -354,8 +389,14 @@ impl<J: Journal> Optimizer<J> {
         };
         let mut after = state.clone();
         after.apply(&record)?;
-        tracing::info!(action = state.action, step = record.step.name(), "optimizer");
-        self.journal.append(event::write(&record, &state.recommendation)?).await?;
+        tracing::info!(
+            action = state.action,
+            step = record.step.name(),
+            "optimizer"
+        );
+        self.journal
+            .append(event::write(&record, &state.recommendation)?)
+            .await?;
         *state = after;
         Ok(())
     }

@@ -125,7 +125,9 @@ pub async fn postgres(
     if let Some(password) = password(server).await? {
         parsed.password(password);
     }
-    parsed.application_name(APPLICATION).connect_timeout(CONNECT_TIMEOUT);
+    parsed
+        .application_name(APPLICATION)
+        .connect_timeout(CONNECT_TIMEOUT);
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, parsed.connect(NoTls)).await;
     let (client, connection) = connected
         .map_err(|_| ServerError::TimedOut { name: name() })?

@@ -203,5 +203,3 @@ fn errors_breach(limits: &VerifyConfig, was: &Total, is: &Total) -> Option<Strin
     })
 }
 
-#[cfg(test)]
-mod tests;

@@ -98,7 +98,9 @@ pub fn stop(limits: &WarmConfig, loads: &Loads, evicted: u64) -> Option<String> 
         return Some(format!("{evicted} keys were evicted since it began"));
     }
     let p95 = loads.p95_ms().filter(|p95| *p95 > limits.p95_max_ms)?;
-    Some(format!("the slowest twentieth of loads takes {p95:.1} ms and more"))
+    Some(format!(
+        "the slowest twentieth of loads takes {p95:.1} ms and more"
+    ))
 }
 
 /// Whether loading a key pays: a load costs what one miss costs, so it pays when the key is asked for
@@ -148,7 +150,10 @@ mod tests {
         }
         let seconds = now_us as f64 / 1e6;
         // The last load may overdraw it.
-        assert!(spent <= rate * (seconds + BURST_S) + 200.0, "{spent} in {seconds}");
+        assert!(
+            spent <= rate * (seconds + BURST_S) + 200.0,
+            "{spent} in {seconds}"
+        );
         assert!(spent >= 0.9 * rate * seconds, "{spent} in {seconds}");
     }
 

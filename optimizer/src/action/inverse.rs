@@ -102,7 +102,11 @@ mod tests {
             setting: Setting::MaxWalSize,
             previous: previous.map(str::to_owned),
         };
-        assert!(inverse(None).command().starts_with("ALTER SYSTEM RESET max_wal_size"));
+        assert!(
+            inverse(None)
+                .command()
+                .starts_with("ALTER SYSTEM RESET max_wal_size")
+        );
         assert!(
             inverse(Some("2048"))
                 .command()

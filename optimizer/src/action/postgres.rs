@@ -81,7 +81,8 @@ impl<'a> Postgres<'a> {
             Action::DropIndex { .. } => {
                 let index = self.index_of(action)?;
                 let found = index::find(self, &index).await?;
-                let found = found.ok_or_else(|| self.unexpected(format!("there is no index {index}")))?;
+                let found =
+                    found.ok_or_else(|| self.unexpected(format!("there is no index {index}")))?;
                 Inverse::RecreateIndex {
                     index,
                     definition: found.definition,

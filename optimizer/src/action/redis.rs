@@ -45,13 +45,15 @@ impl<'a> Redis<'a> {
         }
         let now = info::read(&mut self.connection, self.server, 0).await?;
         if now.role != "master" {
-            plan.problems.push("it is a replica; name the master as server".to_owned());
+            plan.problems
+                .push("it is a replica; name the master as server".to_owned());
         }
         match action {
             Action::RedisConfigSet { parameter, value } => {
                 let previous = self.get(*parameter).await?;
                 if previous == *value {
-                    plan.problems.push(format!("{} has that value already", parameter.as_str()));
+                    plan.problems
+                        .push(format!("{} has that value already", parameter.as_str()));
                 }
                 if *parameter == RedisParameter::Maxmemory {
                     check_memory(self.server, value, &now, &mut plan);
@@ -122,9 +124,9 @@ impl<'a> Redis<'a> {
             .query_async(&mut self.connection)
             .await
             .map_err(|source| server::redis_failed(self.server, source))?;
-        pair.into_iter().nth(1).ok_or_else(|| {
-            self.unexpected(format!("it has no parameter {}", parameter.as_str()))
-        })
+        pair.into_iter()
+            .nth(1)
+            .ok_or_else(|| self.unexpected(format!("it has no parameter {}", parameter.as_str())))
     }
 
     fn unexpected(&self, problem: String) -> ServerError {
@@ -150,7 +152,8 @@ fn check_memory(server: &ServerConfig, value: &str, now: &info::Snapshot, plan: 
             now.cache.used_bytes
         ));
     }
-    plan.notes.push("it is lost at a restart, unless it is put into redis.conf".to_owned());
+    plan.notes
+        .push("it is lost at a restart, unless it is put into redis.conf".to_owned());
 }
 
 /// A cache that is full evicts as much as is warmed.

@@ -39,9 +39,7 @@ pub fn command(action: &Action) -> String {
                 predicate.as_ref().map(condition).unwrap_or_default()
             )
         }
-        Action::DropIndex { table, index } => {
-            drop_index(&TableName::new(&table.schema, index))
-        }
+        Action::DropIndex { table, index } => drop_index(&TableName::new(&table.schema, index)),
         Action::Analyze { table } => format!("ANALYZE {}", qualified(table)),
         Action::Vacuum { table } => format!("VACUUM (SKIP_LOCKED) {}", qualified(table)),
         Action::SetTableOption {
@@ -54,7 +52,10 @@ pub fn command(action: &Action) -> String {
             format!("CONFIG SET {} {value}", parameter.as_str())
         }
         Action::Warm { pattern, keys } => {
-            format!("SET <key> <value> NX EX <ttl> for {} keys of {pattern}", keys.len())
+            format!(
+                "SET <key> <value> NX EX <ttl> for {} keys of {pattern}",
+                keys.len()
+            )
         }
     }
 }
@@ -76,7 +77,11 @@ pub fn set_option(table: &TableName, option: TableOption, value: &str) -> String
 
 /// Gives a table's option back to its default.
 pub fn reset_option(table: &TableName, option: TableOption) -> String {
-    format!("ALTER TABLE {} RESET ({})", qualified(table), option.as_str())
+    format!(
+        "ALTER TABLE {} RESET ({})",
+        qualified(table),
+        option.as_str()
+    )
 }
 
 /// Sets a setting.
@@ -94,9 +99,10 @@ pub fn reset_setting(setting: Setting) -> String {
 pub fn recreate_index(index: &TableName, definition: &str) -> Option<String> {
     let rest = definition.strip_prefix("CREATE INDEX ")?;
     let names = [identifier(&index.name), index.name.clone()];
-    let named = names
-        .iter()
-        .any(|name| rest.strip_prefix(name.as_str()).is_some_and(|r| r.starts_with(" ON ")));
+    let named = names.iter().any(|name| {
+        rest.strip_prefix(name.as_str())
+            .is_some_and(|r| r.starts_with(" ON "))
+    });
     named.then(|| format!("CREATE INDEX CONCURRENTLY {rest}"))
 }
 
@@ -126,8 +132,14 @@ mod tests {
             }),
         };
         let text = command(&action);
-        assert!(text.contains("ON \"s\"\"; DROP\".\"t\" USING btree (\"a\"\"b\")"), "{text}");
-        assert!(text.ends_with("WHERE \"c\" = E'x''; DROP TABLE t; --\\\\'"), "{text}");
+        assert!(
+            text.contains("ON \"s\"\"; DROP\".\"t\" USING btree (\"a\"\"b\")"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("WHERE \"c\" = E'x''; DROP TABLE t; --\\\\'"),
+            "{text}"
+        );
     }
 
     #[test]

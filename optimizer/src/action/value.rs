@@ -291,7 +291,10 @@ mod tests {
 
     #[test]
     fn what_is_outside_of_its_range_is_refused_with_the_range() {
-        let told = Setting::WorkMem.check(GIB).expect_err("too much").to_string();
+        let told = Setting::WorkMem
+            .check(GIB)
+            .expect_err("too much")
+            .to_string();
         assert!(told.contains("1024kB to 262144kB"), "{told}");
         assert!(TableOption::AutovacuumVacuumThreshold.check(50.5).is_err());
         assert!(RedisParameter::Maxmemory.check("12gb").is_err());

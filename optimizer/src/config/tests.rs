@@ -27,7 +27,10 @@ fn what_is_configured_is_checked() {
         ("hours = [5, 5]".to_owned(), "optimizer.hours"),
         ("window = '1ms'".to_owned(), "optimizer.window"),
         ("windows_min = 9\nwindows_max = 3".to_owned(), "windows_max"),
-        ("[warm]\nbackend_ms_per_s = 0.0".to_owned(), "optimizer.warm"),
+        (
+            "[warm]\nbackend_ms_per_s = 0.0".to_owned(),
+            "optimizer.warm",
+        ),
         (format!("{server}{server}"), "name of its own"),
         (
             "[[loader]]\npattern = 'p:*'\nttl = '1m'".to_owned(),

@@ -63,7 +63,12 @@ fn known() -> Known {
 }
 
 fn asked(config: &OptimizerConfig, action: Action, known: &Known) -> Vec<Refusal> {
-    refusals(config, &recommendation(action), Some(&Approval::Automatic), known)
+    refusals(
+        config,
+        &recommendation(action),
+        Some(&Approval::Automatic),
+        known,
+    )
 }
 
 #[test]
@@ -98,9 +103,15 @@ fn automatic_needs_the_rule_the_kind_and_the_configuration() {
     prepared.auto = Auto::Prepared;
     let person = Approval::Person("ada".to_owned());
     let automatic = Approval::Automatic;
-    assert!(matches!(ask(&open(), &prepared, Some(&automatic))[..], [Refusal::NotApproved(_)]));
+    assert!(matches!(
+        ask(&open(), &prepared, Some(&automatic))[..],
+        [Refusal::NotApproved(_)]
+    ));
     assert_eq!(ask(&open(), &prepared, Some(&person)), []);
-    assert!(matches!(ask(&open(), &prepared, None)[..], [Refusal::NotApproved(_)]));
+    assert!(matches!(
+        ask(&open(), &prepared, None)[..],
+        [Refusal::NotApproved(_)]
+    ));
     let mut never = recommendation(analyze());
     never.auto = Auto::Never;
     assert_eq!(ask(&open(), &never, Some(&person)), [Refusal::AdviceOnly]);
@@ -108,7 +119,10 @@ fn automatic_needs_the_rule_the_kind_and_the_configuration() {
         setting: Setting::WorkMem,
         value: 1e7,
     });
-    assert!(matches!(ask(&open(), &work_mem, Some(&automatic))[..], [Refusal::NotApproved(_)]));
+    assert!(matches!(
+        ask(&open(), &work_mem, Some(&automatic))[..],
+        [Refusal::NotApproved(_)]
+    ));
     let mut config = open();
     config.auto_approve = false;
     let all = ask(&config, &recommendation(analyze()), Some(&automatic));
@@ -119,7 +133,10 @@ fn automatic_needs_the_rule_the_kind_and_the_configuration() {
 fn advice_and_what_has_expired_are_not_applied() {
     let mut advice = recommendation(analyze());
     advice.action = None;
-    assert_eq!(refusals(&open(), &advice, None, &known()), [Refusal::AdviceOnly]);
+    assert_eq!(
+        refusals(&open(), &advice, None, &known()),
+        [Refusal::AdviceOnly]
+    );
     let late = Known {
         now_us: NOW_US + 1,
         ..known()
@@ -140,9 +157,18 @@ fn one_change_at_a_time() {
 #[test]
 fn changes_begin_in_their_window_even_over_midnight() {
     let mut config = open();
-    for (hours, passes) in [([22, 6], true), ([0, 24], true), ([8, 18], false), ([23, 6], false)] {
+    for (hours, passes) in [
+        ([22, 6], true),
+        ([0, 24], true),
+        ([8, 18], false),
+        ([23, 6], false),
+    ] {
         config.hours = hours;
-        assert_eq!(asked(&config, analyze(), &known()).is_empty(), passes, "{hours:?}");
+        assert_eq!(
+            asked(&config, analyze(), &known()).is_empty(),
+            passes,
+            "{hours:?}"
+        );
     }
     config.hours = [0, 24];
     config.days = [Day::Tue].into();
@@ -162,7 +188,12 @@ fn what_was_undone_is_left_alone() {
     };
     assert_eq!(asked(&config, analyze(), &at(NOW_US - 10_000_000)), []);
     let all = asked(&config, analyze(), &at(NOW_US - 9_999_999));
-    assert_eq!(all, [Refusal::CoolingDown { until_us: NOW_US + 1 }]);
+    assert_eq!(
+        all,
+        [Refusal::CoolingDown {
+            until_us: NOW_US + 1
+        }]
+    );
 }
 
 #[test]
@@ -171,20 +202,32 @@ fn a_busy_machine_and_a_full_disk_refuse() {
         cpu_busy_percent: Some(81.0),
         ..known()
     };
-    assert!(matches!(asked(&open(), analyze(), &busy)[..], [Refusal::Busy(_)]));
+    assert!(matches!(
+        asked(&open(), analyze(), &busy)[..],
+        [Refusal::Busy(_)]
+    ));
     let pressed = Known {
         cpu_pressure_percent: Some(21.0),
         ..known()
     };
-    assert!(matches!(asked(&open(), analyze(), &pressed)[..], [Refusal::Busy(_)]));
+    assert!(matches!(
+        asked(&open(), analyze(), &pressed)[..],
+        [Refusal::Busy(_)]
+    ));
     let disk = |used, disk_known: bool| Known {
         disk: disk_known.then_some((used, 100)),
         needs_bytes: Some(1),
         ..known()
     };
     assert_eq!(asked(&open(), index(), &disk(89, true)), []);
-    assert!(matches!(asked(&open(), index(), &disk(90, true))[..], [Refusal::Disk(_)]));
-    assert!(matches!(asked(&open(), index(), &disk(0, false))[..], [Refusal::Disk(_)]));
+    assert!(matches!(
+        asked(&open(), index(), &disk(90, true))[..],
+        [Refusal::Disk(_)]
+    ));
+    assert!(matches!(
+        asked(&open(), index(), &disk(0, false))[..],
+        [Refusal::Disk(_)]
+    ));
 }
 
 #[test]
@@ -193,7 +236,10 @@ fn an_index_on_a_table_that_is_mostly_written_needs_a_net_benefit() {
         reads_writes: Some((299, 100)),
         ..known()
     };
-    assert!(matches!(asked(&open(), index(), &known)[..], [Refusal::Writes(_)]));
+    assert!(matches!(
+        asked(&open(), index(), &known)[..],
+        [Refusal::Writes(_)]
+    ));
     let mut proven = recommendation(index());
     proven.estimate = Some(Estimate {
         measure: EstimateMeasure::WorkSaved,

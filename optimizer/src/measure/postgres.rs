@@ -63,7 +63,10 @@ pub async fn read(
     };
     if let Some(view) = statements_view(client, server).await? {
         let rows = client
-            .query(&statements_query(&view), &[&named(table), &wanted, &STATEMENTS_MAX])
+            .query(
+                &statements_query(&view),
+                &[&named(table), &wanted, &STATEMENTS_MAX],
+            )
             .await
             .map_err(failed)?;
         snapshot.truncated = rows.len() as i64 >= STATEMENTS_MAX;
@@ -140,8 +143,14 @@ pub fn window(earlier: &Snapshot, later: &Snapshot) -> Option<Window> {
         statements,
         table,
         database: Some(DatabaseWork {
-            commits: later.database.commits.checked_sub(earlier.database.commits)?,
-            rollbacks: later.database.rollbacks.checked_sub(earlier.database.rollbacks)?,
+            commits: later
+                .database
+                .commits
+                .checked_sub(earlier.database.commits)?,
+            rollbacks: later
+                .database
+                .rollbacks
+                .checked_sub(earlier.database.rollbacks)?,
         }),
         cache: None,
     })
@@ -230,8 +239,14 @@ mod tests {
     #[test]
     fn a_window_is_the_difference_and_a_reset_makes_none() {
         let window = window(&snapshot(5, false), &snapshot(8, false)).expect("a window");
-        assert_eq!((window.statements[&1].calls, window.statements[&1].blocks), (3, 30));
-        assert_eq!(super::window(&snapshot(8, false), &snapshot(5, false)), None);
+        assert_eq!(
+            (window.statements[&1].calls, window.statements[&1].blocks),
+            (3, 30)
+        );
+        assert_eq!(
+            super::window(&snapshot(8, false), &snapshot(5, false)),
+            None
+        );
         let restarted = Snapshot {
             started_us: 1,
             ..snapshot(9, false)

@@ -152,21 +152,26 @@ fn own(step: &Step) -> (String, Vec<(&'static str, String)>) {
     match step {
         Step::DryRunPassed { plan, .. } => (
             format!("planned: {}", plan.command),
-            vec![(COMMAND, plan.command.clone()), (INVERSE, plan.inverse.clone())],
+            vec![
+                (COMMAND, plan.command.clone()),
+                (INVERSE, plan.inverse.clone()),
+            ],
         ),
         Step::Approved { by } => (format!("approved: {by:?}"), Vec::new()),
         Step::BaselineFrozen { windows, inverse } => (
             format!("baseline of {} windows", windows.len()),
             vec![(INVERSE, inverse.command())],
         ),
-        Step::ApplyStarted { command } => {
-            (format!("begins: {command}"), vec![(COMMAND, command.clone())])
-        }
+        Step::ApplyStarted { command } => (
+            format!("begins: {command}"),
+            vec![(COMMAND, command.clone())],
+        ),
         Step::ApplyProgressed { warmed } => (format!("{} keys warmed", warmed.len()), Vec::new()),
         Step::ApplySucceeded { note } => (format!("applied; {note}"), Vec::new()),
-        Step::WindowObserved { check, .. } => {
-            (format!("a window was measured ({})", check.as_str()), Vec::new())
-        }
+        Step::WindowObserved { check, .. } => (
+            format!("a window was measured ({})", check.as_str()),
+            Vec::new(),
+        ),
         Step::VerdictReached { check, verdict } => {
             let mut all = vec![
                 (OUTCOME, verdict.outcome.as_str().to_owned()),
@@ -189,7 +194,10 @@ fn own(step: &Step) -> (String, Vec<(&'static str, String)>) {
 }
 
 fn because(what: &str, reason: &str) -> (String, Vec<(&'static str, String)>) {
-    (format!("{what}: {reason}"), vec![(REASON, reason.to_owned())])
+    (
+        format!("{what}: {reason}"),
+        vec![(REASON, reason.to_owned())],
+    )
 }
 
 impl Check {

@@ -105,7 +105,10 @@ impl Policy {
 impl Next {
     /// Whether the action has come to its end, or to a pause of hours or days.
     pub const fn rests(&self) -> bool {
-        matches!(self, Self::AwaitApproval | Self::Wait { .. } | Self::Closed(_))
+        matches!(
+            self,
+            Self::AwaitApproval | Self::Wait { .. } | Self::Closed(_)
+        )
     }
 
     /// Whether the action holds its component: nothing else may be changed there meanwhile.
@@ -192,7 +195,10 @@ fn undoes(check: Check, verdict: &Verdict) -> bool {
 }
 
 fn measure(state: &State, check: Check, due_us: i64, policy: &Policy) -> Next {
-    let before = state.baseline.as_ref().map(|(_, windows)| windows.as_slice());
+    let before = state
+        .baseline
+        .as_ref()
+        .map(|(_, windows)| windows.as_slice());
     let windows = state.windows.get(&check).map(Vec::as_slice);
     let (before, windows) = (before.unwrap_or_default(), windows.unwrap_or_default());
     let spec = Spec::of(&state.recommendation, policy.windows_min, &policy.verify);

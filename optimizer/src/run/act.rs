@@ -28,7 +28,9 @@ impl<J: Journal> Optimizer<J> {
             match spec.map(|spec| verify::baseline_suffices(&spec, &windows)) {
                 Some(Ok(())) => {
                     let inverse = self.inverse(state).await?;
-                    return self.keep(state, Step::BaselineFrozen { windows, inverse }).await;
+                    return self
+                        .keep(state, Step::BaselineFrozen { windows, inverse })
+                        .await;
                 }
                 Some(Err(why)) => missing = why,
                 None => break,
@@ -36,7 +38,8 @@ impl<J: Journal> Optimizer<J> {
         }
         let reason = format!("too little traffic for a baseline: {missing}");
         let remnant = false;
-        self.keep(state, Step::ApplyFailed { reason, remnant }).await
+        self.keep(state, Step::ApplyFailed { reason, remnant })
+            .await
     }
 
     /// Asks the gate once more, since measuring took its time, and makes the change.
@@ -50,14 +53,18 @@ impl<J: Journal> Optimizer<J> {
         if !refusals.is_empty() {
             let reason = format!("the gate closed meanwhile: {}", super::shown(&refusals));
             let remnant = false;
-            return self.keep(state, Step::ApplyFailed { reason, remnant }).await;
+            return self
+                .keep(state, Step::ApplyFailed { reason, remnant })
+                .await;
         }
         // The inverse in the log must be exact: somebody may have changed the value meanwhile.
         let now = self.inverse(state).await?;
         if state.inverse.as_ref() != Some(&now) {
             let reason = "what it would undo has changed since the baseline".to_owned();
             let remnant = false;
-            return self.keep(state, Step::ApplyFailed { reason, remnant }).await;
+            return self
+                .keep(state, Step::ApplyFailed { reason, remnant })
+                .await;
         }
         let Some(action) = state.recommendation.action.as_ref() else {
             return Ok(());
@@ -158,7 +165,10 @@ impl<J: Journal> Optimizer<J> {
                 previous,
             } => {
                 let server = server::find(&self.config, target, ServerKind::Redis)?;
-                Ok(Redis::connect(server).await?.set(*parameter, previous).await?)
+                Ok(Redis::connect(server)
+                    .await?
+                    .set(*parameter, previous)
+                    .await?)
             }
             Inverse::UnlinkWarmed { .. } => {
                 let server = server::find(&self.config, target, ServerKind::Redis)?;

@@ -82,7 +82,8 @@ impl<J: Journal> Optimizer<J> {
     ) -> Result<Plan, OptimizeError> {
         let mut plan = match kind(action) {
             ServerKind::Postgres => {
-                let server = server::find(&self.config, &recommendation.target, ServerKind::Postgres)?;
+                let server =
+                    server::find(&self.config, &recommendation.target, ServerKind::Postgres)?;
                 let postgres = Postgres::connect(&self.config, server).await?;
                 let mut plan = postgres.plan(action).await?;
                 let view = measure::postgres::statements_view(&postgres.client, server).await?;
@@ -119,7 +120,10 @@ impl<J: Journal> Optimizer<J> {
             }
             ServerKind::Redis => {
                 let server = server::find(&self.config, target, ServerKind::Redis)?;
-                Redis::connect(server).await?.observe(action, inverse).await?
+                Redis::connect(server)
+                    .await?
+                    .observe(action, inverse)
+                    .await?
             }
         })
     }
@@ -138,7 +142,9 @@ impl<J: Journal> Optimizer<J> {
                 let server = server::find(&self.config, target, ServerKind::Postgres)?;
                 let client = server::postgres(&self.config, server).await?;
                 let estimate = recommendation.estimate.as_ref();
-                let wanted = estimate.map(|e| e.statements.as_slice()).unwrap_or_default();
+                let wanted = estimate
+                    .map(|e| e.statements.as_slice())
+                    .unwrap_or_default();
                 let read = || {
                     let now_us = (self.clock)();
                     measure::postgres::read(&client, server, action.table(), wanted, now_us)
@@ -164,7 +170,12 @@ impl<J: Journal> Optimizer<J> {
     /// that would not be a key among the user's.
     pub(super) async fn lock(&self, state: &State) -> Result<Option<Client>, OptimizeError> {
         let is_postgres = |action: &Action| kind(action) == ServerKind::Postgres;
-        if !state.recommendation.action.as_ref().is_some_and(is_postgres) {
+        if !state
+            .recommendation
+            .action
+            .as_ref()
+            .is_some_and(is_postgres)
+        {
             return Ok(None);
         }
         let target = &state.recommendation.target;

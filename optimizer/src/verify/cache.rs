@@ -55,8 +55,12 @@ pub(super) fn breach(limits: &VerifyConfig, was: &Total, is: &Total) -> Option<S
         return Some(format!("evictions rose by {evictions:.3} per lookup"));
     }
     let errors = per(is.errors as f64, is.commands) - per(was.errors as f64, was.commands);
-    (is.errors >= limits.calls_min && 100.0 * errors >= limits.error_rise_points)
-        .then(|| format!("errors rose by {:.1} points of all commands", 100.0 * errors))
+    (is.errors >= limits.calls_min && 100.0 * errors >= limits.error_rise_points).then(|| {
+        format!(
+            "errors rose by {:.1} points of all commands",
+            100.0 * errors
+        )
+    })
 }
 
 /// The variance of the mean hit ratio, from its spread between windows: lookups are far from

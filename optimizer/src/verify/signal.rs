@@ -68,7 +68,9 @@ pub(super) fn judge(spec: &Spec<'_>, before: &[Window], after: &[Window]) -> Jud
         .all(|w| of(spec.action, std::slice::from_ref(w)).is_some_and(|s| s.value < limit));
     let (total_was, total_is) = (Total::of(before), Total::of(after));
     let all = Comparison::of(spec, &total_was, &total_is);
-    let slower = all.time_ratio().filter(|ratio| *ratio >= spec.limits.time_noise);
+    let slower = all
+        .time_ratio()
+        .filter(|ratio| *ratio >= spec.limits.time_noise);
     let figures = format!("{} went from {:.3} to {:.3}", is.name, was.value, is.value);
     let (outcome, reason) = if let Some(harm) = all.harm(spec.limits, &total_was, &total_is) {
         (Outcome::Regressed, harm)
@@ -80,7 +82,10 @@ pub(super) fn judge(spec: &Spec<'_>, before: &[Window], after: &[Window]) -> Jud
     } else if spec.not_worse_is_enough() {
         (Outcome::Kept, format!("no statement is worse; {figures}"))
     } else {
-        (Outcome::NoGain, format!("{figures}; clear is below {limit:.3}"))
+        (
+            Outcome::NoGain,
+            format!("{figures}; clear is below {limit:.3}"),
+        )
     };
     let fall = if was.value > 0.0 {
         Some(1.0 - is.value / was.value)

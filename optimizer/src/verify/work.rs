@@ -120,7 +120,10 @@ pub(super) fn judge(spec: &Spec<'_>, before: &[Window], after: &[Window]) -> Jud
     } else if spec.not_worse_is_enough() {
         (Outcome::Kept, "no statement is worse".to_owned())
     } else {
-        let told = format!("work per call moved by {:.1} %, which is noise", -100.0 * saved);
+        let told = format!(
+            "work per call moved by {:.1} %, which is noise",
+            -100.0 * saved
+        );
         (Outcome::NoGain, told)
     };
     Judgement::Decided(Verdict {
@@ -173,7 +176,10 @@ fn wal_ratio(before: &StatementWork, after: &StatementWork) -> f64 {
     let bytes = |s: &StatementWork| s.wal_bytes as f64 - PAGE_BYTES * s.wal_images as f64;
     let remains = |s: &StatementWork| bytes(s) >= WAL_REMAINS * s.wal_bytes as f64;
     let (was, is) = if remains(before) && remains(after) {
-        (per(bytes(before), before.calls), per(bytes(after), after.calls))
+        (
+            per(bytes(before), before.calls),
+            per(bytes(after), after.calls),
+        )
     } else {
         (
             per(before.wal_records as f64, before.calls),

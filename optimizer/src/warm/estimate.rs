@@ -72,7 +72,9 @@ pub fn held_out(
     let mut warmed = plain.clone();
     for key in &keys {
         // SET NX: an entry that lives is left as it is.
-        let lives = warmed.get(key.key.as_str()).is_some_and(|until| *until > split_us);
+        let lives = warmed
+            .get(key.key.as_str())
+            .is_some_and(|until| *until > split_us);
         if !lives {
             warmed.insert(&key.key, split_us.saturating_add(model.warm_ttl_us));
         }
@@ -106,9 +108,13 @@ fn most_wanted(older: &[Access], count: usize, seconds: f64) -> Vec<WarmKey> {
 
 /// Whether the key is there; a miss fills it.
 fn look_up<'a>(cache: &mut HashMap<&'a str, i64>, access: &'a Access, model: &CacheModel) -> bool {
-    let hit = cache.get(access.key.as_str()).is_some_and(|until| *until > access.ts_us);
+    let hit = cache
+        .get(access.key.as_str())
+        .is_some_and(|until| *until > access.ts_us);
     if !hit {
-        let until = model.fill_ttl_us.map_or(i64::MAX, |ttl| access.ts_us.saturating_add(ttl));
+        let until = model
+            .fill_ttl_us
+            .map_or(i64::MAX, |ttl| access.ts_us.saturating_add(ttl));
         cache.insert(&access.key, until);
     }
     hit
@@ -136,7 +142,10 @@ fn summed(keys: Vec<WarmKey>, blocks: &[(u64, u64, u64)]) -> WarmEstimate {
         keys,
         hit_ratio: plain,
         gain,
-        interval: ((gain - T_95 * error).max(-1.0), (gain + T_95 * error).min(1.0)),
+        interval: (
+            (gain - T_95 * error).max(-1.0),
+            (gain + T_95 * error).min(1.0),
+        ),
     }
 }
 
@@ -150,7 +159,9 @@ mod tests {
         let total: f64 = weights.iter().sum();
         let mut state = 42_u64;
         let mut draw = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let mut left = (state >> 11) as f64 / (1_u64 << 53) as f64 * total;
             let found = weights.iter().position(|weight| {
                 left -= weight;
@@ -182,7 +193,11 @@ mod tests {
         assert_eq!(few.keys[0].key, "k0");
         assert!(many.gain > few.gain && few.gain > 0.0, "{few:?}");
         assert!(many.interval.0 <= many.gain && many.gain <= many.interval.1);
-        assert!(many.interval.1 - many.interval.0 < 0.1, "{:?}", many.interval);
+        assert!(
+            many.interval.1 - many.interval.0 < 0.1,
+            "{:?}",
+            many.interval
+        );
         assert!((many.hit_ratio + many.gain) <= 1.0);
     }
 

@@ -24,7 +24,9 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No loader is configured for the pattern.
-    #[error("no [[optimizer.loader]] has the pattern {pattern:?}; without one, warming is advice only")]
+    #[error(
+        "no [[optimizer.loader]] has the pattern {pattern:?}; without one, warming is advice only"
+    )]
     NoLoader {
         /// The pattern.
         pattern: String,
@@ -66,7 +68,10 @@ pub struct Loader<'a> {
 
 /// The loader that is configured for a pattern.
 pub fn find<'a>(config: &'a OptimizerConfig, pattern: &str) -> Result<&'a LoaderConfig, LoadError> {
-    let found = config.loaders.iter().find(|loader| loader.pattern == pattern);
+    let found = config
+        .loaders
+        .iter()
+        .find(|loader| loader.pattern == pattern);
     found.ok_or_else(|| LoadError::NoLoader {
         pattern: pattern.to_owned(),
     })
@@ -141,7 +146,9 @@ impl<'a> Loader<'a> {
             problem: problem.to_owned(),
         };
         if captures > CAPTURES_MAX || loader.pattern.contains("**") {
-            return Err(problem("its pattern has more than 9 captures, or two without text between"));
+            return Err(problem(
+                "its pattern has more than 9 captures, or two without text between",
+            ));
         }
         let source = match (&loader.sql, &loader.get, &loader.server) {
             (Some(sql), None, Some(name)) => {
@@ -153,7 +160,10 @@ impl<'a> Loader<'a> {
                     LOAD_TIMEOUT.as_millis()
                 );
                 client.batch_execute(&text).await.map_err(failed)?;
-                let prepared = client.prepare(&query(loader, sql, captures)).await.map_err(failed)?;
+                let prepared = client
+                    .prepare(&query(loader, sql, captures))
+                    .await
+                    .map_err(failed)?;
                 Source::Sql(client, prepared)
             }
             (None, Some(get), _) => Source::Get(get),
@@ -197,13 +207,16 @@ impl<'a> Loader<'a> {
         let texts = captures.iter().take(wanted);
         let parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
             texts.map(|text| text as _).collect();
-        let row = client.query_opt(statement, &parameters).await.map_err(|source| {
-            LoadError::Loader {
+        let row = client
+            .query_opt(statement, &parameters)
+            .await
+            .map_err(|source| LoadError::Loader {
                 pattern: self.config.pattern.clone(),
                 problem: server::told(&source),
-            }
-        })?;
-        Ok(row.and_then(|row| row.get::<_, Option<String>>(0)).map(String::into_bytes))
+            })?;
+        Ok(row
+            .and_then(|row| row.get::<_, Option<String>>(0))
+            .map(String::into_bytes))
     }
 
     async fn get(&self, address: &str) -> Result<Option<Vec<u8>>, LoadError> {
@@ -228,7 +241,9 @@ async fn get(address: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, String>
     let host = uri.host().ok_or("the address has no host")?;
     let port = uri.port_u16().unwrap_or(80);
     let bare = host.trim_matches(['[', ']']);
-    let stream = TcpStream::connect((bare, port)).await.map_err(|e| told(&e))?;
+    let stream = TcpStream::connect((bare, port))
+        .await
+        .map_err(|e| told(&e))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| told(&e))?;
@@ -240,7 +255,9 @@ async fn get(address: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, String>
         .map_err(|e| told(&e))?;
     let response = sender.send_request(request).await.map_err(|e| told(&e))?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), bytes_max).collect().await;
+    let body = Limited::new(response.into_body(), bytes_max)
+        .collect()
+        .await;
     task.abort();
     match status.as_u16() {
         200 => Ok(Some(body.map_err(|e| told(&e))?.to_bytes().to_vec())),

@@ -20,8 +20,7 @@ use crate::server::{ServerError, redis_failed};
 /// How many keys are loaded between two looks at evictions.
 const KEYS_PER_LOOK: usize = 50;
 /// Removes a key if it still has our value, in one step: nobody can write between look and removal.
-const UNLINK_IF_SAME: &str =
-    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) else return 0 end";
+const UNLINK_IF_SAME: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) else return 0 end";
 
 /// What warming did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

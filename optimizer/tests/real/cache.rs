@@ -47,7 +47,10 @@ impl Zipf {
     fn draw(&mut self) -> String {
         let all = self.cumulated.last().expect("there are keys");
         let at = self.random.random::<f64>() * all;
-        format!("order:{}", self.cumulated.partition_point(|sum| *sum < at) + 1)
+        format!(
+            "order:{}",
+            self.cumulated.partition_point(|sum| *sum < at) + 1
+        )
     }
 }
 
@@ -76,7 +79,10 @@ async fn application(mut redis: MultiplexedConnection, stop: Arc<AtomicBool>) ->
 
 async fn connect(server: &Server) -> MultiplexedConnection {
     let client = redis::Client::open(server.url.as_str()).expect("a url");
-    client.get_multiplexed_async_connection().await.expect("it connects")
+    client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("it connects")
 }
 
 fn warming(accesses: &[Access]) -> Recommendation {
@@ -112,7 +118,9 @@ async fn warming_raises_the_hit_ratio_as_predicted() {
     orders(&postgres.client().await, 2_000).await;
     let stop = Arc::new(AtomicBool::new(false));
     let observed = tokio::spawn(application(connect(&cache).await, stop.clone()));
-    tokio::time::timeout(Duration::from_secs(8), observed_long_enough()).await.expect_err("time is up");
+    tokio::time::timeout(Duration::from_secs(8), observed_long_enough())
+        .await
+        .expect_err("time is up");
     stop.store(true, Ordering::Relaxed);
     let warming = warming(&observed.await.expect("it ran"));
 
@@ -131,12 +139,18 @@ async fn warming_raises_the_hit_ratio_as_predicted() {
     let optimizer = optimizer(config, directory.path());
     let stop = Arc::new(AtomicBool::new(false));
     let traffic = tokio::spawn(application(connect(&cache).await, stop.clone()));
-    let state = optimizer.apply(&warming, person()).await.expect("it is applied");
+    let state = optimizer
+        .apply(&warming, person())
+        .await
+        .expect("it is applied");
     stop.store(true, Ordering::Relaxed);
     traffic.await.expect("it ran");
 
     let verdict = state.verdict(Check::Immediate).expect("a verdict");
-    println!("predicted {:?} {:?}, actual {:?}: {}", verdict.predicted, verdict.interval, verdict.actual, verdict.reason);
+    println!(
+        "predicted {:?} {:?}, actual {:?}: {}",
+        verdict.predicted, verdict.interval, verdict.actual, verdict.reason
+    );
     assert_eq!(verdict.outcome, Outcome::Kept, "{verdict:?}");
     let (low, high) = verdict.interval.expect("an interval");
     let actual = verdict.actual.expect("a figure");
@@ -145,8 +159,14 @@ async fn warming_raises_the_hit_ratio_as_predicted() {
     // One key is changed by the application: it stays, all others of ours go.
     let mut redis = connect(&cache).await;
     let changed = state.warmed.first().expect("keys were written").key.clone();
-    let _: () = redis.set(&changed, "by the application").await.expect("it is set");
-    let state = optimizer.revert(&state.action, "asked for").await.expect("it is undone");
+    let _: () = redis
+        .set(&changed, "by the application")
+        .await
+        .expect("it is set");
+    let state = optimizer
+        .revert(&state.action, "asked for")
+        .await
+        .expect("it is undone");
     let kept: Option<String> = redis.get(&changed).await.expect("it answers");
     assert_eq!(kept.as_deref(), Some("by the application"));
     for key in &state.warmed[1..] {

@@ -52,7 +52,10 @@ async fn killed_at_any_step_it_resumes_or_reverts() {
             // The lock goes with the session of the one that was killed.
             let lock = "SELECT pg_advisory_lock(1685219686, hashtext(current_database()))";
             client.batch_execute(lock).await.expect("the lock is free");
-            client.batch_execute("SELECT pg_advisory_unlock_all()").await.expect("free");
+            client
+                .batch_execute("SELECT pg_advisory_unlock_all()")
+                .await
+                .expect("free");
             let resumed = optimizer(config.clone(), directory.path());
             let states = resumed.resume().await.expect("it resumes");
             let next = states.first().map(|state| resumed.next(state));
@@ -60,13 +63,19 @@ async fn killed_at_any_step_it_resumes_or_reverts() {
             println!("killed at {stop}, after {after}: {next:?} {created:?}");
             match &next {
                 Some(next) if is_kept(next) => assert_eq!(created, (1, 0)),
-                None | Some(Next::AwaitApproval | Next::Closed(Closure::Reverted | Closure::Failed(_))) => {
+                None
+                | Some(
+                    Next::AwaitApproval | Next::Closed(Closure::Reverted | Closure::Failed(_)),
+                ) => {
                     assert_eq!(created, (0, 0));
                 }
                 other => panic!("neither kept nor undone: {other:?}"),
             }
             if let Some(state) = states.first().filter(|_| created.0 > 0) {
-                let state = resumed.revert(&state.action, "the test goes on").await.expect("undone");
+                let state = resumed
+                    .revert(&state.action, "the test goes on")
+                    .await
+                    .expect("undone");
                 assert_eq!(resumed.next(&state), Next::Closed(Closure::Reverted));
             }
             assert_eq!(ours(&client).await, (0, 0));

@@ -56,8 +56,13 @@ impl Server {
             Err(Some(CANNOT_BE_HAD)) => {
                 let required =
                     std::env::var_os("DRIFTLINE_REQUIRE_SERVICES").is_some_and(|v| v == "1");
-                assert!(!required, "{kind:?} cannot be had, and DRIFTLINE_REQUIRE_SERVICES=1");
-                skipped(&format!("a test of the optimizer: {kind:?} cannot be had here"));
+                assert!(
+                    !required,
+                    "{kind:?} cannot be had, and DRIFTLINE_REQUIRE_SERVICES=1"
+                );
+                skipped(&format!(
+                    "a test of the optimizer: {kind:?} cannot be had here"
+                ));
                 None
             }
             Err(code) => panic!("the script of {kind:?} failed with {code:?}"),
@@ -99,7 +104,9 @@ fn script(kind: ServerKind, command: &str, directory: &Path) -> Result<String, O
         ServerKind::Postgres => ("postgres.sh", "DRIFTLINE_POSTGRES_OWNER"),
         ServerKind::Redis => ("redis.sh", "DRIFTLINE_REDIS_OWNER"),
     };
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/services").join(name);
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/services")
+        .join(name);
     let output = Command::new(path)
         .arg(command)
         .arg(directory)
@@ -141,7 +148,9 @@ pub(crate) fn config(servers: Vec<ServerConfig>) -> OptimizerConfig {
         servers,
         ..OptimizerConfig::default()
     };
-    config.allow.extend([ActionKind::CreateIndex, ActionKind::DropIndex]);
+    config
+        .allow
+        .extend([ActionKind::CreateIndex, ActionKind::DropIndex]);
     config
 }
 
@@ -151,7 +160,9 @@ pub(crate) fn recommendation(
     action: Action,
     verification: Verification,
 ) -> Recommendation {
-    let subject = action.table().map_or_else(|| target.to_owned(), ToString::to_string);
+    let subject = action
+        .table()
+        .map_or_else(|| target.to_owned(), ToString::to_string);
     Recommendation {
         id: Recommendation::fingerprint(rule, target, &subject, Some(&action)),
         rule: rule.to_owned(),
@@ -217,7 +228,10 @@ impl Traffic {
             let mut number = 0_i32;
             while !stopped.load(Ordering::Relaxed) {
                 number = number % modulo + 1;
-                client.execute(&prepared, &[&number]).await.expect("it runs");
+                client
+                    .execute(&prepared, &[&number])
+                    .await
+                    .expect("it runs");
                 tokio::time::sleep(Duration::from_millis(3)).await;
             }
         });

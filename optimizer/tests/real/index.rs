@@ -6,7 +6,9 @@ use driftline_optimizer::run::is_kept;
 use driftline_optimizer::verify::Outcome;
 use tokio_postgres::Client;
 
-use super::harness::{Server, Traffic, config, index_on, optimizer, orders, person, recommendation};
+use super::harness::{
+    Server, Traffic, config, index_on, optimizer, orders, person, recommendation,
+};
 
 pub(crate) const READ: &str = "SELECT note FROM orders WHERE customer = $1";
 const UPDATE: &str = "UPDATE orders SET state = state + 1 WHERE id = $1";
@@ -49,12 +51,21 @@ async fn a_missing_index_is_created_and_kept() {
     let traffic = Traffic::run(server.client().await, READ, 1000);
     let directory = tempfile::tempdir().expect("a directory");
     let optimizer = optimizer(config(vec![server.config("shop")]), directory.path());
-    let state = optimizer.apply(&missing(), person()).await.expect("it is applied");
+    let state = optimizer
+        .apply(&missing(), person())
+        .await
+        .expect("it is applied");
     traffic.end().await;
     let verdict = state.verdict(Check::Immediate).expect("a verdict");
-    println!("predicted {:?}, actual {:?}: {}", verdict.predicted, verdict.actual, verdict.reason);
+    println!(
+        "predicted {:?}, actual {:?}: {}",
+        verdict.predicted, verdict.actual, verdict.reason
+    );
     assert_eq!(verdict.outcome, Outcome::Kept, "{verdict:?}");
-    assert!(verdict.actual.is_some_and(|saved| saved > 0.9), "{verdict:?}");
+    assert!(
+        verdict.actual.is_some_and(|saved| saved > 0.9),
+        "{verdict:?}"
+    );
     assert!(is_kept(&optimizer.next(&state)));
     assert_eq!(ours(&client).await, (1, 0));
 }
@@ -73,14 +84,20 @@ async fn a_bad_index_on_an_updated_column_is_reverted() {
     config.reads_per_write_min = 0.0;
     let optimizer = optimizer(config, directory.path());
     let bad = recommendation("P2", "shop", index_on("state"), Verification::Work);
-    let state = optimizer.apply(&bad, person()).await.expect("it is applied");
+    let state = optimizer
+        .apply(&bad, person())
+        .await
+        .expect("it is applied");
     traffic.end().await;
     println!("{:?} {:?}", state.breach, state.verdicts);
     assert_eq!(optimizer.next(&state), Next::Closed(Closure::Reverted));
     assert!(state.breach.is_some() || !state.is_kept());
     assert_eq!(ours(&client).await, (0, 0));
     // What was undone is left alone for a while.
-    let again = optimizer.apply(&bad, person()).await.expect_err("it cools down");
+    let again = optimizer
+        .apply(&bad, person())
+        .await
+        .expect_err("it cools down");
     assert!(again.to_string().contains("undone before"), "{again}");
 }
 
@@ -120,11 +137,15 @@ async fn a_lock_that_is_not_had_leaves_no_invalid_index() {
     let mut config = config(vec![server.config("shop")]);
     config.lock_timeout = std::time::Duration::from_millis(500);
     let optimizer = optimizer(config, directory.path());
-    let state = optimizer.apply(&missing(), person()).await.expect("it ends in order");
+    let state = optimizer
+        .apply(&missing(), person())
+        .await
+        .expect("it ends in order");
     traffic.end().await;
     writing.await.expect("the writer ended");
     let next = optimizer.next(&state);
-    let failed = matches!(&next, Next::Closed(Closure::Failed(why)) if why.contains("lock timeout"));
+    let failed =
+        matches!(&next, Next::Closed(Closure::Failed(why)) if why.contains("lock timeout"));
     assert!(failed, "{next:?}");
     assert_eq!(ours(&client).await, (0, 0));
 }

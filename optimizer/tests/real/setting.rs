@@ -19,7 +19,10 @@ async fn a_setting_without_gain_goes_back_to_what_it_was() {
         .batch_execute("ALTER SYSTEM SET max_wal_size = '700MB'")
         .await
         .expect("it is set");
-    client.batch_execute("SELECT pg_reload_conf()").await.expect("it reloads");
+    client
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .expect("it reloads");
     let update = "UPDATE orders SET state = state + 1 WHERE id = $1";
     let traffic = Traffic::run(server.client().await, update, 1000);
     let directory = tempfile::tempdir().expect("a directory");
@@ -29,9 +32,17 @@ async fn a_setting_without_gain_goes_back_to_what_it_was() {
         value: 2.0 * 1024.0 * 1024.0 * 1024.0,
     };
     let wal = recommendation("P11", "shop", action, Verification::Signal);
-    let state = optimizer.apply(&wal, person()).await.expect("it is applied");
+    let state = optimizer
+        .apply(&wal, person())
+        .await
+        .expect("it is applied");
     traffic.end().await;
-    assert_eq!(optimizer.next(&state), Next::Closed(Closure::Reverted), "{:?}", state.verdicts);
+    assert_eq!(
+        optimizer.next(&state),
+        Next::Closed(Closure::Reverted),
+        "{:?}",
+        state.verdicts
+    );
     let row = server
         .client()
         .await
@@ -52,7 +63,12 @@ async fn what_a_person_changes_meanwhile_is_left_to_that_person() {
     let other = server.client().await;
     let person_at_work = tokio::spawn(async move {
         let table = "SELECT 1 FROM pg_class WHERE relname = 'orders' AND reloptions::text LIKE '%cost_limit%'";
-        while other.query_opt(table, &[]).await.expect("it asks").is_none() {
+        while other
+            .query_opt(table, &[])
+            .await
+            .expect("it asks")
+            .is_none()
+        {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         other
@@ -68,13 +84,22 @@ async fn what_a_person_changes_meanwhile_is_left_to_that_person() {
         value: 500.0,
     };
     let option = recommendation("P5", "shop", action, Verification::Work);
-    let state = optimizer.apply(&option, person()).await.expect("it is applied");
+    let state = optimizer
+        .apply(&option, person())
+        .await
+        .expect("it is applied");
     traffic.end().await;
     person_at_work.await.expect("the person is done");
     let next = optimizer.next(&state);
-    assert!(matches!(&next, Next::Closed(Closure::Superseded(found)) if found.contains("777")), "{next:?}");
+    assert!(
+        matches!(&next, Next::Closed(Closure::Superseded(found)) if found.contains("777")),
+        "{next:?}"
+    );
     let row = client
-        .query_one("SELECT reloptions::text FROM pg_class WHERE relname = 'orders'", &[])
+        .query_one(
+            "SELECT reloptions::text FROM pg_class WHERE relname = 'orders'",
+            &[],
+        )
         .await
         .expect("it shows");
     assert!(row.get::<_, String>(0).contains("cost_limit=777"));
@@ -92,7 +117,10 @@ async fn redis_parameters_are_capped_by_the_machine() {
         value: (1_u64 << 60).to_string(),
     };
     let huge = recommendation("R2", "cache", action, Verification::HitRatio);
-    let refused = optimizer.apply(&huge, person()).await.expect_err("too much");
+    let refused = optimizer
+        .apply(&huge, person())
+        .await
+        .expect_err("too much");
     assert!(matches!(&refused, OptimizeError::Refused(_)), "{refused}");
     assert!(refused.to_string().contains("three quarters"), "{refused}");
 }

@@ -108,7 +108,9 @@ pub(super) async fn recreate(
     definition: &str,
 ) -> Result<String, ServerError> {
     let command = sql::recreate_index(index, definition).ok_or_else(|| {
-        postgres.unexpected(format!("the saved definition is none of {index}: {definition}"))
+        postgres.unexpected(format!(
+            "the saved definition is none of {index}: {definition}"
+        ))
     })?;
     if let Some(found) = settled(postgres, index).await? {
         if found.valid {
@@ -151,10 +153,7 @@ pub(super) async fn observe_dropped(
 
 /// An index when nobody is building it any more: a build goes on after the session that asked for it
 /// has lost its optimizer.
-async fn settled(
-    postgres: &Postgres<'_>,
-    index: &TableName,
-) -> Result<Option<Found>, ServerError> {
+async fn settled(postgres: &Postgres<'_>, index: &TableName) -> Result<Option<Found>, ServerError> {
     let deadline = Instant::now() + postgres.config.cleanup_timeout;
     loop {
         let found = find(postgres, index).await?;

@@ -133,11 +133,7 @@ pub(super) async fn observe_setting(
 }
 
 /// What an option that is `now` says of our value and the previous one.
-pub(super) fn compare(
-    now: Option<&str>,
-    ours: &str,
-    previous: Option<&str>,
-) -> Observed {
+pub(super) fn compare(now: Option<&str>, ours: &str, previous: Option<&str>) -> Observed {
     match now {
         Some(now) if now == ours => Observed::Ours,
         now if now == previous => Observed::AsBefore,
@@ -187,7 +183,10 @@ mod tests {
         assert_eq!(see(Some("0.01"), None), Observed::Ours);
         assert_eq!(see(None, None), Observed::AsBefore);
         assert_eq!(see(Some("0.2"), Some("0.2")), Observed::AsBefore);
-        assert!(matches!(see(Some("0.3"), Some("0.2")), Observed::Changed(_)));
+        assert!(matches!(
+            see(Some("0.3"), Some("0.2")),
+            Observed::Changed(_)
+        ));
         assert!(matches!(see(None, Some("0.2")), Observed::Changed(_)));
     }
 }

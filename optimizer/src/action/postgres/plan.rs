@@ -57,7 +57,8 @@ pub(super) async fn plan(postgres: &Postgres<'_>, action: &Action) -> Result<Pla
         } => {
             let now = option::table_option(postgres, table, *option).await?;
             if now.as_deref() == Some(option.write(*value).as_str()) {
-                plan.problems.push(format!("{} has that value already", option.as_str()));
+                plan.problems
+                    .push(format!("{} has that value already", option.as_str()));
             }
         }
         Action::SetSetting { setting, value } => {
@@ -82,13 +83,17 @@ async fn check_version(postgres: &Postgres<'_>, plan: &mut Plan) -> Result<(), S
     };
     let version: i32 = row.get(0);
     if version < VERSION_MIN {
-        plan.problems.push(format!("version {version} is too old; 13 is the first that is known"));
+        plan.problems.push(format!(
+            "version {version} is too old; 13 is the first that is known"
+        ));
     }
     if row.get(1) {
-        plan.problems.push("it is a standby; name the primary as server".to_owned());
+        plan.problems
+            .push("it is a standby; name the primary as server".to_owned());
     }
     if row.get::<_, Option<bool>>(2) == Some(true) {
-        plan.notes.push("the role is a superuser; a role that owns the tables would do".to_owned());
+        plan.notes
+            .push("the role is a superuser; a role that owns the tables would do".to_owned());
     }
     Ok(())
 }
@@ -110,21 +115,31 @@ async fn check_table(
     if !matches!(found.kind.as_str(), "r" | "m") {
         plan.problems.push(format!("{table} is no plain table"));
     }
-    if matches!(table.schema.as_str(), "pg_catalog" | "information_schema" | "pg_toast") {
+    if matches!(
+        table.schema.as_str(),
+        "pg_catalog" | "information_schema" | "pg_toast"
+    ) {
         plan.problems.push(format!("{table} belongs to the system"));
     }
     plan.table_bytes = u64::try_from(found.bytes).ok();
-    plan.reads_writes = u64::try_from(found.reads).ok().zip(u64::try_from(found.writes).ok());
+    plan.reads_writes = u64::try_from(found.reads)
+        .ok()
+        .zip(u64::try_from(found.writes).ok());
     if let Action::CreateIndex { columns, .. } = action {
         if !found.creatable {
-            plan.problems.push(format!("the role may not create anything in {}", table.schema));
+            plan.problems.push(format!(
+                "the role may not create anything in {}",
+                table.schema
+            ));
         }
         let bytes = index_bytes(postgres, table, columns, found.rows).await?;
         plan.needs_bytes = Some(bytes);
-        plan.notes.push(format!("the index will have about {} MB", bytes >> 20));
+        plan.notes
+            .push(format!("the index will have about {} MB", bytes >> 20));
     }
     if let Some(seconds) = oldest_transaction_s(postgres).await? {
-        let told = format!("a transaction has been open for {seconds:.0} s, which would hold it up");
+        let told =
+            format!("a transaction has been open for {seconds:.0} s, which would hold it up");
         if seconds >= OPEN_TRANSACTION_S && concurrent(action) {
             plan.problems.push(told);
         } else if concurrent(action) {
@@ -135,7 +150,10 @@ async fn check_table(
 }
 
 const fn concurrent(action: &Action) -> bool {
-    matches!(action, Action::CreateIndex { .. } | Action::DropIndex { .. })
+    matches!(
+        action,
+        Action::CreateIndex { .. } | Action::DropIndex { .. }
+    )
 }
 
 async fn find_table(
@@ -215,7 +233,8 @@ async fn check_new_index(
         .await?;
     let names: Vec<String> = found.iter().map(|row| row.get(0)).collect();
     let missing = columns.iter().filter(|column| !names.contains(column));
-    plan.problems.extend(missing.map(|c| format!("{table} has no column {c}")));
+    plan.problems
+        .extend(missing.map(|c| format!("{table} has no column {c}")));
     if let Some(index) = action.index_name() {
         if index::find(postgres, &index).await?.is_some() {
             plan.problems.push(format!("{index} exists already"));
@@ -231,11 +250,17 @@ async fn check_new_index(
                   FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, place) \
                   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number \
                   WHERE k.place <= $4) = $3",
-            &[&table.schema, &table.name, &columns, &(columns.len() as i64)],
+            &[
+                &table.schema,
+                &table.name,
+                &columns,
+                &(columns.len() as i64),
+            ],
         )
         .await?;
     let names = covering.iter().map(|row| row.get::<_, String>(0));
-    plan.problems.extend(names.map(|name| format!("the index {name} begins with these columns")));
+    plan.problems
+        .extend(names.map(|name| format!("the index {name} begins with these columns")));
     Ok(())
 }
 
@@ -255,9 +280,12 @@ async fn check_old_index(
         plan.problems.push(format!("{name} is on {}", found.table));
     }
     if found.enforces {
-        plan.problems.push(format!("{name} enforces a constraint, or replication needs it"));
+        plan.problems.push(format!(
+            "{name} enforces a constraint, or replication needs it"
+        ));
     } else if sql::recreate_index(&name, &found.definition).is_none() {
-        plan.problems.push(format!("{name} cannot be recreated from its definition"));
+        plan.problems
+            .push(format!("{name} cannot be recreated from its definition"));
     }
     plan.notes.push(format!("saved: {}", found.definition));
     Ok(true)
@@ -272,7 +300,8 @@ async fn check_setting(
     let name = setting.as_str();
     let now = option::setting(postgres, setting).await?;
     let old = setting.write(now.value);
-    plan.notes.push(format!("{name} is {old} now, from {}", now.source));
+    plan.notes
+        .push(format!("{name} is {old} now, from {}", now.source));
     if old == setting.write(value) {
         plan.problems.push(format!("{name} has that value already"));
     }
@@ -280,7 +309,10 @@ async fn check_setting(
         plan.problems.push(format!("{name} needs a restart"));
     }
     if !matches!(now.source.as_str(), "default" | "configuration file") {
-        plan.problems.push(format!("{name} is set by {}, which ALTER SYSTEM cannot change", now.source));
+        plan.problems.push(format!(
+            "{name} is set by {}, which ALTER SYSTEM cannot change",
+            now.source
+        ));
     }
     if !now.file_known {
         let told = "the role cannot see where settings come from; grant it pg_read_all_settings";
@@ -300,10 +332,7 @@ async fn check_setting(
     Ok(())
 }
 
-async fn may_alter_system(
-    postgres: &Postgres<'_>,
-    setting: Setting,
-) -> Result<bool, ServerError> {
+async fn may_alter_system(postgres: &Postgres<'_>, setting: Setting) -> Result<bool, ServerError> {
     // has_parameter_privilege came with 15; before, only a superuser may.
     let row = postgres
         .row(
