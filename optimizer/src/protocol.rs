@@ -418,4 +418,3 @@ fn out_of_order(record: &Record, step: &Step, problem: &'static str) -> Protocol
         problem,
     }
 }
-

@@ -202,4 +202,3 @@ fn errors_breach(limits: &VerifyConfig, was: &Total, is: &Total) -> Option<Strin
         )
     })
 }
-
