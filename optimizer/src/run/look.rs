@@ -98,10 +98,10 @@ impl<J: Journal> Optimizer<J> {
                 Redis::connect(server).await?.plan(action).await?
             }
         };
-        if let Action::Warm { pattern, .. } = action {
-            if let Err(error) = loader::Loader::open(&self.config, pattern).await {
-                plan.problems.push(error.to_string());
-            }
+        if let Action::Warm { pattern, .. } = action
+            && let Err(error) = loader::Loader::open(&self.config, pattern).await
+        {
+            plan.problems.push(error.to_string());
         }
         Ok(plan)
     }

@@ -36,19 +36,19 @@ pub(super) async fn plan(postgres: &Postgres<'_>, action: &Action) -> Result<Pla
         return Ok(plan);
     }
     check_version(postgres, &mut plan).await?;
-    if let Some(table) = action.table() {
-        if !check_table(postgres, action, table, &mut plan).await? {
-            return Ok(plan);
-        }
+    if let Some(table) = action.table()
+        && !check_table(postgres, action, table, &mut plan).await?
+    {
+        return Ok(plan);
+    }
+    if let Action::DropIndex { table, .. } = action
+        && !check_old_index(postgres, action, table, &mut plan).await?
+    {
+        return Ok(plan);
     }
     match action {
         Action::CreateIndex { table, columns, .. } => {
             check_new_index(postgres, action, table, columns, &mut plan).await?;
-        }
-        Action::DropIndex { table, .. } => {
-            if !check_old_index(postgres, action, table, &mut plan).await? {
-                return Ok(plan);
-            }
         }
         Action::SetTableOption {
             table,
@@ -235,10 +235,10 @@ async fn check_new_index(
     let missing = columns.iter().filter(|column| !names.contains(column));
     plan.problems
         .extend(missing.map(|c| format!("{table} has no column {c}")));
-    if let Some(index) = action.index_name() {
-        if index::find(postgres, &index).await?.is_some() {
-            plan.problems.push(format!("{index} exists already"));
-        }
+    if let Some(index) = action.index_name()
+        && index::find(postgres, &index).await?.is_some()
+    {
+        plan.problems.push(format!("{index} exists already"));
     }
     // An index without a predicate whose first columns are these answers the same queries.
     let covering = postgres
