@@ -113,6 +113,8 @@ pub enum EventName {
     BaselineFrozen,
     /// An action is about to change a system.
     ApplyStarted,
+    /// A part of an action is done.
+    ApplyProgressed,
     /// An action has changed a system.
     ApplySucceeded,
     /// An action could not change a system.
@@ -137,7 +139,7 @@ pub enum EventName {
 
 impl EventName {
     /// Every known name.
-    pub const KNOWN: [Self; 52] = [
+    pub const KNOWN: [Self; 53] = [
         Self::CollectorStarted,
         Self::CollectorStopped,
         Self::Gap,
@@ -181,6 +183,7 @@ impl EventName {
         Self::ActionApproved,
         Self::BaselineFrozen,
         Self::ApplyStarted,
+        Self::ApplyProgressed,
         Self::ApplySucceeded,
         Self::ApplyFailed,
         Self::WindowObserved,
@@ -238,6 +241,7 @@ impl EventName {
             Self::ActionApproved => "ActionApproved",
             Self::BaselineFrozen => "BaselineFrozen",
             Self::ApplyStarted => "ApplyStarted",
+            Self::ApplyProgressed => "ApplyProgressed",
             Self::ApplySucceeded => "ApplySucceeded",
             Self::ApplyFailed => "ApplyFailed",
             Self::WindowObserved => "WindowObserved",

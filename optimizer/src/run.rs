@@ -1,0 +1,425 @@
+//! The thin layer that performs what [`crate::protocol`] says comes next, and keeps each step before
+//! and after it.
+//!
+//! It decides nothing itself. Killed anywhere, [`Optimizer::resume`] goes on from the journal.
+
+mod act;
+mod look;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::action::Plan;
+use crate::action::postgres::Observed;
+use crate::config::{ConfigError, OptimizerConfig};
+use crate::gate::{Approval, Refusal};
+use crate::journal::{Journal, JournalError};
+use crate::protocol::event::{self, StepError};
+use crate::protocol::{
+    Applied, Check, Closure, Next, Policy, ProtocolError, Record, Reverted, State, Step, next_step,
+};
+use crate::recommendation::{Recommendation, fingerprint};
+use crate::server::ServerError;
+use crate::warm::loader::LoadError;
+
+/// Most windows that may fail to be measured, by resets or errors, before an action is left for later.
+const BAD_WINDOWS_MAX: usize = 10;
+/// How long to wait before undoing is tried again.
+const REVERT_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why the optimizer could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum OptimizeError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A step could not be kept or read: nothing is changed without its log.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An event is no step.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// The steps make no action.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// A server could not be asked or changed.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Values could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The gate is closed.
+    #[error("not applied: {}", shown(.0))]
+    Refused(Vec<Refusal>),
+    /// There is no such action.
+    #[error("there is no action {id:?}; see the list of actions")]
+    UnknownAction {
+        /// The id.
+        id: String,
+    },
+    /// There is nothing to undo.
+    #[error("{id} has changed nothing that could be undone")]
+    NothingToRevert {
+        /// The id.
+        id: String,
+    },
+    /// The server could not be measured.
+    #[error("{id}: {failures} windows in a row could not be measured; last: {last}")]
+    Unmeasurable {
+        /// The action.
+        id: String,
+        /// How many.
+        failures: usize,
+        /// Why.
+        last: String,
+    },
+}
+
+/// What planning a recommendation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The recommendation.
+    pub recommendation: String,
+    /// The dry run; `None` for advice.
+    pub plan: Option<Plan>,
+    /// What stands against applying it now, were it approved.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Applies recommendations.
+pub struct Optimizer<J> {
+    config: OptimizerConfig,
+    policy: Policy,
+    journal: J,
+    clock: fn() -> i64,
+}
+
+/// The time, in microseconds since 1970 UTC.
+pub fn system_clock() -> i64 {
+    let passed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(passed.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl<J: Journal> Optimizer<J> {
+    /// An optimizer with this configuration, memory and clock.
+    pub fn new(
+        config: OptimizerConfig,
+        journal: J,
+        clock: fn() -> i64,
+    ) -> Result<Self, OptimizeError> {
+        config.check()?;
+        Ok(Self {
+            policy: Policy::of(&config),
+            config,
+            journal,
+            clock,
+        })
+    }
+
+    /// The memory.
+    pub const fn journal(&self) -> &J {
+        &self.journal
+    }
+
+    /// Plans each recommendation, and says what stands against it. Changes nothing.
+    pub async fn plan(&self, all: &[Recommendation]) -> Result<Vec<Report>, OptimizeError> {
+        let states = self.states().await?;
+        let mut reports = Vec::with_capacity(all.len());
+        for recommendation in all {
+            let approval = Approval::Person(String::new());
+            let (plan, refusals) = self
+                .gate(recommendation, Some(&approval), &states, None)
+                .await?;
+            reports.push(Report {
+                recommendation: recommendation.id.clone(),
+                plan,
+                refusals,
+            });
+        }
+        Ok(reports)
+    }
+
+    /// Applies a recommendation, if the gate is open, and returns when it is judged.
+    pub async fn apply(
+        &self,
+        recommendation: &Recommendation,
+        approval: Approval,
+    ) -> Result<State, OptimizeError> {
+        let states = self.states().await?;
+        let (plan, refusals) = self
+            .gate(recommendation, Some(&approval), &states, None)
+            .await?;
+        let Some(plan) = plan.filter(|_| refusals.is_empty()) else {
+            return Err(OptimizeError::Refused(refusals));
+        };
+        let now = (self.clock)().to_string();
+        let action = format!("action-{}", fingerprint(&[&recommendation.id, &now]));
+        let planned = Step::DryRunPassed {
+            recommendation: Box::new(recommendation.clone()),
+            plan,
+        };
+        let mut state = self.begin(action, planned, recommendation).await?;
+        self.keep(&mut state, Step::Approved { by: approval })
+            .await?;
+        self.drive(state).await
+    }
+
+    /// Goes on with every action that is under way, or whose next check is due.
+    pub async fn resume(&self) -> Result<Vec<State>, OptimizeError> {
+        let mut all = Vec::new();
+        for state in self.states().await? {
+            let rests = next_step(&state, (self.clock)(), &self.policy).rests();
+            all.push(if rests {
+                state
+            } else {
+                self.drive(state).await?
+            });
+        }
+        Ok(all)
+    }
+
+    /// Undoes an action, whatever its verdict.
+    pub async fn revert(&self, id: &str, reason: &str) -> Result<State, OptimizeError> {
+        let mut state = self.status(id).await?;
+        let undone = matches!(state.reverted, Reverted::Succeeded { .. });
+        let untouched = matches!(
+            state.applied,
+            Applied::NotStarted | Applied::Failed { remnant: false, .. }
+        );
+        if undone || untouched || state.inverse.is_none() || state.external.is_some() {
+            return Err(OptimizeError::NothingToRevert { id: id.to_owned() });
+        }
+        if state.reverted == Reverted::NotStarted && !self.changed_by_others(&mut state).await? {
+            let reason = reason.to_owned();
+            self.keep(&mut state, Step::RevertStarted { reason })
+                .await?;
+        }
+        self.drive(state).await
+    }
+
+    /// Where an action stands.
+    pub async fn status(&self, id: &str) -> Result<State, OptimizeError> {
+        let states = self.states().await?;
+        let found = states.into_iter().find(|state| state.action == id);
+        found.ok_or_else(|| OptimizeError::UnknownAction { id: id.to_owned() })
+    }
+
+    /// Where every action stands, the oldest first.
+    pub async fn states(&self) -> Result<Vec<State>, OptimizeError> {
+        let mut actions: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+        let mut order = Vec::new();
+        for event in self.journal.events().await? {
+            let Some(record) = event::read(&event)? else {
+                continue;
+            };
+            if !actions.contains_key(&record.action) {
+                order.push(record.action.clone());
+            }
+            actions
+                .entry(record.action.clone())
+                .or_default()
+                .push(record);
+        }
+        let folded = order.iter().map(|id| State::fold(&actions[id]));
+        let states: Result<Vec<_>, ProtocolError> = folded.collect();
+        Ok(states?.into_iter().flatten().collect())
+    }
+
+    /// What comes next for an action now.
+    pub fn next(&self, state: &State) -> Next {
+        next_step(state, (self.clock)(), &self.policy)
+    }
+
+    /// Performs steps until the action rests.
+    async fn drive(&self, mut state: State) -> Result<State, OptimizeError> {
+        let lock = self.lock(&state).await?;
+        let mut bad_windows = 0;
+        loop {
+            let next = self.next(&state);
+            match next {
+                Next::AwaitApproval | Next::Wait { .. } | Next::Closed(_) => break,
+                Next::Freeze => self.freeze(&mut state).await?,
+                Next::Apply => self.start(&mut state).await?,
+                Next::Inspect => self.inspect(&mut state).await?,
+                Next::Observe { check, from_us } => {
+                    self.observe_window(&mut state, check, from_us, &mut bad_windows)
+                        .await?;
+                }
+                Next::Breach(reason) => {
+                    self.keep(&mut state, Step::GuardBreached { reason })
+                        .await?;
+                }
+                Next::Conclude { check, verdict } => {
+                    let verdict = *verdict;
+                    self.keep(&mut state, Step::VerdictReached { check, verdict })
+                        .await?;
+                }
+                Next::Revert { reason } => self.undo(&mut state, reason).await?,
+            }
+        }
+        drop(lock);
+        Ok(state)
+    }
+
+    async fn observe_window(
+        &self,
+        state: &mut State,
+        check: Check,
+        from_us: i64,
+        bad_windows: &mut usize,
+    ) -> Result<(), OptimizeError> {
+        let wait_us = from_us.saturating_sub((self.clock)());
+        if let Ok(wait) = u64::try_from(wait_us) {
+            tokio::time::sleep(Duration::from_micros(wait)).await;
+        }
+        if self.changed_by_others(state).await? {
+            return Ok(());
+        }
+        match self.window(&state.recommendation).await {
+            Ok(Some(window)) => {
+                *bad_windows = 0;
+                self.keep(state, Step::WindowObserved { check, window })
+                    .await
+            }
+            Ok(None) => bad(
+                state,
+                bad_windows,
+                "the server's counters were reset".to_owned(),
+            ),
+            Err(error) => bad(state, bad_windows, error.to_string()),
+        }
+    }
+
+    /// Undoes the change once, if it is still ours.
+    async fn undo(&self, state: &mut State, reason: String) -> Result<(), OptimizeError> {
+        if state.reverted == Reverted::NotStarted {
+            if matches!(state.applied, Applied::Succeeded { .. })
+                && self.changed_by_others(state).await?
+            {
+                return Ok(());
+            }
+            return self.keep(state, Step::RevertStarted { reason }).await;
+        }
+        let undone = match self.observe(state).await {
+            Ok(Observed::AsBefore) => Ok("everything is as it was".to_owned()),
+            Ok(Observed::Changed(found)) => {
+                return self
+                    .keep(state, Step::ExternalChangeDetected { found })
+                    .await;
+            }
+            Ok(_) => self.perform_revert(state).await,
+            Err(error) => Err(error),
+        };
+        match undone {
+            Ok(note) => self.keep(state, Step::RevertSucceeded { note }).await,
+            Err(error) => {
+                let reason = error.to_string();
+                self.keep(state, Step::RevertFailed { reason }).await?;
+                tokio::time::sleep(REVERT_PAUSE).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// After a crash: whether the change took place is asked of the system.
+    async fn inspect(&self, state: &mut State) -> Result<(), OptimizeError> {
+        match self.observe(state).await? {
+            Observed::Ours => {
+                let note = "found done after an interruption".to_owned();
+                self.keep(state, Step::ApplySucceeded { note }).await
+            }
+            Observed::AsBefore | Observed::Stateless => self.perform_apply(state).await,
+            Observed::Partial(found) => {
+                let reason = format!("interrupted: {found}");
+                self.keep(
+                    state,
+                    Step::ApplyFailed {
+                        reason,
+                        remnant: true,
+                    },
+                )
+                .await
+            }
+            Observed::Changed(found) => {
+                self.keep(state, Step::ExternalChangeDetected { found })
+                    .await
+            }
+        }
+    }
+
+    /// Whether somebody else undid or changed what we had changed, which then is told.
+    async fn changed_by_others(&self, state: &mut State) -> Result<bool, OptimizeError> {
+        let found = match self.observe(state).await? {
+            Observed::AsBefore => "somebody undid it".to_owned(),
+            Observed::Changed(found) => found,
+            Observed::Partial(found) if matches!(state.applied, Applied::Succeeded { .. }) => found,
+            Observed::Ours | Observed::Partial(_) | Observed::Stateless => return Ok(false),
+        };
+        self.keep(state, Step::ExternalChangeDetected { found })
+            .await?;
+        Ok(true)
+    }
+
+    async fn begin(
+        &self,
+        action: String,
+        step: Step,
+        recommendation: &Recommendation,
+    ) -> Result<State, OptimizeError> {
+        let record = Record {
+            ts_us: (self.clock)(),
+            action,
+            step,
+        };
+        self.journal
+            .append(event::write(&record, recommendation)?)
+            .await?;
+        let state = State::fold([&record])?;
+        state.ok_or(OptimizeError::UnknownAction { id: record.action })
+    }
+
+    /// Keeps a step: first in the log, then in the state.
+    async fn keep(&self, state: &mut State, step: Step) -> Result<(), OptimizeError> {
+        let record = Record {
+            ts_us: (self.clock)(),
+            action: state.action.clone(),
+            step,
+        };
+        let mut after = state.clone();
+        after.apply(&record)?;
+        tracing::info!(
+            action = state.action,
+            step = record.step.name(),
+            "optimizer"
+        );
+        self.journal
+            .append(event::write(&record, &state.recommendation)?)
+            .await?;
+        *state = after;
+        Ok(())
+    }
+}
+
+/// Whether an action ended with its change kept.
+pub fn is_kept(next: &Next) -> bool {
+    matches!(next, Next::Wait { .. } | Next::Closed(Closure::Kept))
+}
+
+fn bad(state: &State, bad_windows: &mut usize, last: String) -> Result<(), OptimizeError> {
+    *bad_windows += 1;
+    if *bad_windows < BAD_WINDOWS_MAX {
+        return Ok(());
+    }
+    Err(OptimizeError::Unmeasurable {
+        id: state.action.clone(),
+        failures: *bad_windows,
+        last,
+    })
+}
+
+fn shown(refusals: &[Refusal]) -> String {
+    let all: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+    all.join("; ")
+}

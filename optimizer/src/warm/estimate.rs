@@ -1,0 +1,226 @@
+//! What warming will bring, from a sequence of accesses: its older part says which keys are wanted,
+//! its newer part, which the choice has not seen, what having them would have changed. Judged on the
+//! traffic that chose the keys, warming looks better than it is.
+
+use std::collections::HashMap;
+
+use crate::action::WarmKey;
+
+/// Blocks of time that the newer part is cut into for the interval.
+const BLOCKS: usize = 10;
+/// Least accesses on each side.
+const ACCESSES_MIN: usize = 100;
+/// Student's t for 9 degrees of freedom, two-sided 95 %.
+const T_95: f64 = 2.262;
+
+/// One access to the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// When, in microseconds.
+    pub ts_us: i64,
+    /// Which key.
+    pub key: String,
+}
+
+/// How the cache behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CacheModel {
+    /// How long an entry lives that a miss has filled; `None` is for ever.
+    pub fill_ttl_us: Option<i64>,
+    /// How long a warmed entry lives.
+    pub warm_ttl_us: i64,
+    /// Whether the cache is empty when the newer part begins, as after a restart; otherwise it holds
+    /// what the older part left.
+    pub cold: bool,
+}
+
+/// What warming will bring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WarmEstimate {
+    /// The keys, the most wanted first.
+    pub keys: Vec<WarmKey>,
+    /// The hit ratio of the newer part without warming.
+    pub hit_ratio: f64,
+    /// The hit ratio gained.
+    pub gain: f64,
+    /// The interval of that, 95 %.
+    pub interval: (f64, f64),
+}
+
+/// What warming the `count` most wanted keys of the older part would have brought in the newer part.
+/// `train` is the older part's share of the time. `None` if there is too little of either.
+pub fn held_out(
+    accesses: &[Access],
+    train: f64,
+    count: usize,
+    model: &CacheModel,
+) -> Option<WarmEstimate> {
+    let (first, last) = (accesses.first()?.ts_us, accesses.last()?.ts_us);
+    let split_us = first + ((last - first) as f64 * train.clamp(0.0, 1.0)) as i64;
+    let split = accesses.partition_point(|access| access.ts_us < split_us);
+    let (older, newer) = accesses.split_at(split);
+    if older.len() < ACCESSES_MIN || newer.len() < ACCESSES_MIN || split_us <= first {
+        return None;
+    }
+    let keys = most_wanted(older, count, (split_us - first) as f64 / 1e6);
+    let mut plain: HashMap<&str, i64> = HashMap::new();
+    if !model.cold {
+        for access in older {
+            look_up(&mut plain, access, model);
+        }
+    }
+    let mut warmed = plain.clone();
+    for key in &keys {
+        // SET NX: an entry that lives is left as it is.
+        let lives = warmed
+            .get(key.key.as_str())
+            .is_some_and(|until| *until > split_us);
+        if !lives {
+            warmed.insert(&key.key, split_us.saturating_add(model.warm_ttl_us));
+        }
+    }
+    let mut blocks = [(0_u64, 0_u64, 0_u64); BLOCKS];
+    let span = (last - split_us).max(1) as f64;
+    for access in newer {
+        let at = ((access.ts_us - split_us) as f64 / span * BLOCKS as f64) as usize;
+        let block = &mut blocks[at.min(BLOCKS - 1)];
+        block.0 += 1;
+        block.1 += u64::from(look_up(&mut plain, access, model));
+        block.2 += u64::from(look_up(&mut warmed, access, model));
+    }
+    Some(summed(keys, &blocks))
+}
+
+fn most_wanted(older: &[Access], count: usize, seconds: f64) -> Vec<WarmKey> {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    for access in older {
+        *counts.entry(&access.key).or_default() += 1;
+    }
+    let mut all: Vec<(&str, u64)> = counts.into_iter().collect();
+    all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    all.truncate(count);
+    let key = |(key, count): (&str, u64)| WarmKey {
+        key: key.to_owned(),
+        rate_per_s: count as f64 / seconds,
+    };
+    all.into_iter().map(key).collect()
+}
+
+/// Whether the key is there; a miss fills it.
+fn look_up<'a>(cache: &mut HashMap<&'a str, i64>, access: &'a Access, model: &CacheModel) -> bool {
+    let hit = cache
+        .get(access.key.as_str())
+        .is_some_and(|until| *until > access.ts_us);
+    if !hit {
+        let until = model
+            .fill_ttl_us
+            .map_or(i64::MAX, |ttl| access.ts_us.saturating_add(ttl));
+        cache.insert(&access.key, until);
+    }
+    hit
+}
+
+fn summed(keys: Vec<WarmKey>, blocks: &[(u64, u64, u64)]) -> WarmEstimate {
+    let total: u64 = blocks.iter().map(|b| b.0).sum();
+    let ratio = |hits: u64, all: u64| hits as f64 / all.max(1) as f64;
+    let plain = ratio(blocks.iter().map(|b| b.1).sum(), total);
+    let gain = ratio(blocks.iter().map(|b| b.2).sum(), total) - plain;
+    let gains: Vec<f64> = blocks
+        .iter()
+        .filter(|b| b.0 > 0)
+        .map(|b| ratio(b.2, b.0) - ratio(b.1, b.0))
+        .collect();
+    let count = gains.len() as f64;
+    let mean = gains.iter().sum::<f64>() / count;
+    let squares: f64 = gains.iter().map(|g| (g - mean).powi(2)).sum();
+    let error = if gains.len() > 1 {
+        (squares / (count - 1.0) / count).sqrt()
+    } else {
+        f64::INFINITY
+    };
+    WarmEstimate {
+        keys,
+        hit_ratio: plain,
+        gain,
+        interval: (
+            (gain - T_95 * error).max(-1.0),
+            (gain + T_95 * error).min(1.0),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Traffic in which key `n` of 200 is asked for in proportion to `1 / (n + 1)`.
+    fn zipf(count: usize) -> Vec<Access> {
+        let weights: Vec<f64> = (0..200).map(|n| 1.0 / f64::from(n + 1)).collect();
+        let total: f64 = weights.iter().sum();
+        let mut state = 42_u64;
+        let mut draw = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let mut left = (state >> 11) as f64 / (1_u64 << 53) as f64 * total;
+            let found = weights.iter().position(|weight| {
+                left -= weight;
+                left < 0.0
+            });
+            found.unwrap_or(199)
+        };
+        (0..count)
+            .map(|at| Access {
+                ts_us: at as i64 * 1_000,
+                key: format!("k{}", draw()),
+            })
+            .collect()
+    }
+
+    fn model(cold: bool) -> CacheModel {
+        CacheModel {
+            fill_ttl_us: Some(100_000),
+            warm_ttl_us: 3_600_000_000,
+            cold,
+        }
+    }
+
+    #[test]
+    fn wanted_keys_bring_more_than_few_and_the_interval_holds_the_gain() {
+        let accesses = zipf(20_000);
+        let gain = |count| held_out(&accesses, 0.5, count, &model(true)).expect("enough");
+        let (few, many) = (gain(5), gain(50));
+        assert_eq!(few.keys[0].key, "k0");
+        assert!(many.gain > few.gain && few.gain > 0.0, "{few:?}");
+        assert!(many.interval.0 <= many.gain && many.gain <= many.interval.1);
+        assert!(
+            many.interval.1 - many.interval.0 < 0.1,
+            "{:?}",
+            many.interval
+        );
+        assert!((many.hit_ratio + many.gain) <= 1.0);
+    }
+
+    #[test]
+    fn warming_what_the_cache_keeps_for_ever_brings_nothing() {
+        let forever = CacheModel {
+            fill_ttl_us: None,
+            ..model(false)
+        };
+        let estimate = held_out(&zipf(20_000), 0.5, 50, &forever).expect("enough");
+        assert!(estimate.gain.abs() < 1e-9, "{estimate:?}");
+    }
+
+    #[test]
+    fn too_little_traffic_gives_no_estimate() {
+        assert_eq!(held_out(&zipf(150), 0.5, 5, &model(true)), None);
+        assert_eq!(held_out(&[], 0.5, 5, &model(true)), None);
+    }
+
+    #[test]
+    fn the_same_traffic_gives_the_same_estimate() {
+        let accesses = zipf(5_000);
+        let one = held_out(&accesses, 0.6, 20, &model(false));
+        assert_eq!(one, held_out(&accesses, 0.6, 20, &model(false)));
+    }
+}

@@ -1,0 +1,245 @@
+//! Servers and traffic.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use driftline_optimizer::action::{ActionKind, TableName};
+use driftline_optimizer::config::{ServerConfig, ServerKind};
+use driftline_optimizer::gate::Approval;
+use driftline_optimizer::recommendation::{Auto, Risk, Verification};
+use driftline_optimizer::run::system_clock;
+use driftline_optimizer::{Action, FileJournal, Optimizer, OptimizerConfig, Recommendation};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
+
+/// The exit code of the scripts when a server cannot be had on this machine.
+const CANNOT_BE_HAD: i32 = 77;
+
+/// A server that answers, and is killed with its data when it is dropped.
+pub(crate) struct Server {
+    kind: ServerKind,
+    directory: tempfile::TempDir,
+    pub(crate) url: String,
+}
+
+impl Server {
+    pub(crate) fn postgres() -> Option<Self> {
+        Self::start(ServerKind::Postgres)
+    }
+
+    pub(crate) fn redis() -> Option<Self> {
+        Self::start(ServerKind::Redis)
+    }
+
+    fn start(kind: ServerKind) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        match script(kind, "start", directory.path()) {
+            Ok(text) => {
+                let url = text.lines().find_map(|line| line.strip_prefix("url="));
+                let url = url.expect("the script prints the url").to_owned();
+                Some(Self {
+                    kind,
+                    directory,
+                    url,
+                })
+            }
+            Err(Some(CANNOT_BE_HAD)) => {
+                let required =
+                    std::env::var_os("DRIFTLINE_REQUIRE_SERVICES").is_some_and(|v| v == "1");
+                assert!(
+                    !required,
+                    "{kind:?} cannot be had, and DRIFTLINE_REQUIRE_SERVICES=1"
+                );
+                skipped(&format!(
+                    "a test of the optimizer: {kind:?} cannot be had here"
+                ));
+                None
+            }
+            Err(code) => panic!("the script of {kind:?} failed with {code:?}"),
+        }
+    }
+
+    pub(crate) fn config(&self, name: &str) -> ServerConfig {
+        ServerConfig {
+            name: name.to_owned(),
+            kind: self.kind,
+            url: self.url.clone(),
+            password_file: None,
+            password_env: None,
+            memory_bytes: None,
+            data_directory: None,
+        }
+    }
+
+    /// A session of a test.
+    pub(crate) async fn client(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls)
+            .await
+            .expect("it connects");
+        tokio::spawn(connection);
+        client
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(code) = script(self.kind, "kill", self.directory.path()) {
+            eprintln!("a server could not be killed: {code:?}");
+        }
+    }
+}
+
+fn script(kind: ServerKind, command: &str, directory: &Path) -> Result<String, Option<i32>> {
+    let (name, owner) = match kind {
+        ServerKind::Postgres => ("postgres.sh", "DRIFTLINE_POSTGRES_OWNER"),
+        ServerKind::Redis => ("redis.sh", "DRIFTLINE_REDIS_OWNER"),
+    };
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/services")
+        .join(name);
+    let output = Command::new(path)
+        .arg(command)
+        .arg(directory)
+        .env(owner, std::process::id().to_string())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("the script can be run");
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(output.status.code())
+    }
+}
+
+fn skipped(what: &str) {
+    let line = format!("SKIPPED: {what}\n");
+    let mut told = std::io::stderr().write_all(line.as_bytes());
+    if let Some(log) = std::env::var_os("DRIFTLINE_SKIP_LOG") {
+        told = told.and_then(|()| {
+            let mut log = OpenOptions::new().create(true).append(true).open(log)?;
+            log.write_all(line.as_bytes())
+        });
+    }
+    told.expect("a skipped test can be told");
+}
+
+/// A configuration in which everything is allowed and windows are short.
+pub(crate) fn config(servers: Vec<ServerConfig>) -> OptimizerConfig {
+    let mut config = OptimizerConfig {
+        dry_run: false,
+        create_index: true,
+        disk_unknown: true,
+        cpu_pressure_max_percent: 100.0,
+        window: Duration::from_millis(1_200),
+        settle: Duration::from_millis(200),
+        windows_max: 20,
+        lock_timeout: Duration::from_secs(3),
+        cleanup_timeout: Duration::from_secs(30),
+        servers,
+        ..OptimizerConfig::default()
+    };
+    config
+        .allow
+        .extend([ActionKind::CreateIndex, ActionKind::DropIndex]);
+    config
+}
+
+pub(crate) fn recommendation(
+    rule: &str,
+    target: &str,
+    action: Action,
+    verification: Verification,
+) -> Recommendation {
+    let subject = action
+        .table()
+        .map_or_else(|| target.to_owned(), ToString::to_string);
+    Recommendation {
+        id: Recommendation::fingerprint(rule, target, &subject, Some(&action)),
+        rule: rule.to_owned(),
+        component: action.component(),
+        target: target.to_owned(),
+        subject,
+        advice: format!("{action:?}").chars().take(80).collect(),
+        action: Some(action),
+        evidence: Vec::new(),
+        estimate: None,
+        risk: Risk::Medium,
+        auto: Auto::Automatic,
+        verification,
+        raised_us: 0,
+        expires_us: i64::MAX,
+    }
+}
+
+pub(crate) fn index_on(column: &str) -> Action {
+    Action::CreateIndex {
+        table: TableName::new("public", "orders"),
+        columns: vec![column.to_owned()],
+        predicate: None,
+    }
+}
+
+pub(crate) fn person() -> Approval {
+    Approval::Person("tester".to_owned())
+}
+
+pub(crate) fn optimizer(config: OptimizerConfig, directory: &Path) -> Optimizer<FileJournal> {
+    let journal = FileJournal::open(directory.join("steps.jsonl")).expect("a journal");
+    Optimizer::new(config, journal, system_clock).expect("a good configuration")
+}
+
+/// A table of orders with some free space in its pages, and room to read and update.
+pub(crate) async fn orders(client: &Client, rows: u32) {
+    client
+        .batch_execute(&format!(
+            "CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+             CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, state int NOT NULL,
+                                  note text NOT NULL) WITH (fillfactor = 50, autovacuum_enabled = off);
+             INSERT INTO orders SELECT n, n % 1000, 0, repeat('x', 60) FROM generate_series(1, {rows}) n;"
+        ))
+        .await
+        .expect("a table");
+    // Several statements sent at once are one transaction, in which VACUUM cannot run.
+    client
+        .batch_execute("VACUUM ANALYZE orders")
+        .await
+        .expect("a vacuumed table");
+}
+
+/// Traffic that goes on until it is dropped.
+pub(crate) struct Traffic {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Traffic {
+    /// Runs `statement` with the numbers from 1, as fast as it goes with a breath between.
+    pub(crate) fn run(client: Client, statement: &'static str, modulo: i32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let prepared = client.prepare(statement).await.expect("it prepares");
+            let mut number = 0_i32;
+            while !stopped.load(Ordering::Relaxed) {
+                number = number % modulo + 1;
+                client
+                    .execute(&prepared, &[&number])
+                    .await
+                    .expect("it runs");
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Ends it in order, and tells if it failed.
+    pub(crate) async fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("the traffic did not fail");
+    }
+}
