@@ -2,6 +2,8 @@
 
 use driftline_analyzer::Calendar;
 
+/// Values beyond are drawn as this, so that the ends of an axis stay finite.
+const LARGEST: f64 = 1e300;
 /// About so many ticks of values.
 const VALUE_TICKS: f64 = 5.0;
 /// At most so many ticks of time.
@@ -26,6 +28,7 @@ impl Values {
     pub(super) fn around(values: impl Iterator<Item = f64>) -> Self {
         let bounds = values
             .filter(|value| value.is_finite())
+            .map(|value| value.clamp(-LARGEST, LARGEST))
             .fold(None, |bounds, value| match bounds {
                 None => Some((value, value)),
                 Some((least, most)) => Some((value.min(least), value.max(most))),
