@@ -1,6 +1,7 @@
 //! A session with a server: connecting, what its refusals mean, and the statements that are sent.
 
 use std::error::Error;
+use std::io;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -82,7 +83,8 @@ impl Session {
     /// What a failed statement means.
     pub(super) fn failure(&self, what: &str, error: &tokio_postgres::Error) -> ServiceError {
         let Some(told) = error.as_db_error() else {
-            return if self.client.is_closed() || error.is_closed() {
+            let broke = error.source().is_some_and(|cause| cause.is::<io::Error>());
+            return if broke || error.is_closed() || self.client.is_closed() {
                 unreachable(&self.shown, error)
             } else {
                 ServiceError::Malformed {
@@ -92,6 +94,9 @@ impl Session {
             };
         };
         let code = told.code();
+        if is_going(code) {
+            return unreachable(&self.shown, error);
+        }
         let remedy = if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             "GRANT pg_monitor to the role"
         } else if *code == SqlState::QUERY_CANCELED {
@@ -100,8 +105,6 @@ impl Session {
             "a lock is held on a relation for long; it is tried again"
         } else if *code == SqlState::UNDEFINED_COLUMN || *code == SqlState::UNDEFINED_FUNCTION {
             "ALTER EXTENSION … UPDATE after an upgrade of the server, or report it"
-        } else if *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN {
-            "start the server"
         } else {
             "look at the server's log"
         };
@@ -152,6 +155,9 @@ fn refusal(shown: &str, error: &tokio_postgres::Error) -> ServiceError {
         return unreachable(shown, error);
     };
     let code = told.code();
+    if is_going(code) {
+        return unreachable(shown, error);
+    }
     let message = told.message().to_owned();
     if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
     {
@@ -174,6 +180,16 @@ fn unreachable(shown: &str, error: &tokio_postgres::Error) -> ServiceError {
         source: chain(error).into(),
         remedy: "start the server, or correct url in [[collector.postgres]]",
     }
+}
+
+/// Whether the server is about to stop, or not up yet.
+fn is_going(code: &SqlState) -> bool {
+    let going = [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+    ];
+    going.contains(code)
 }
 
 /// An error with its causes.
