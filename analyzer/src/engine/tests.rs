@@ -151,7 +151,10 @@ async fn errors_are_for_people() {
     for (sql, part) in [
         ("SELECT valeu FROM samples", "did you mean"),
         ("SELECT * FROM sample", "did you mean samples?"),
-        ("SELECT * FROM nothing_like_it", "there are counter_rates, "),
+        (
+            "SELECT * FROM nothing_like_it",
+            "there are baselines, counter_rates, ",
+        ),
         ("SELECT 1; SELECT 2", "there are 2 statements"),
         ("  ", "there is no statement"),
         ("SELEC 1", "SELEC"),

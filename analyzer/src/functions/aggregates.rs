@@ -262,12 +262,8 @@ mod tests {
         let none =
             "SELECT quantile_sketch(n) IS NULL, mad(n) FROM unnest([1.0]) AS t (n) WHERE n > 1.0";
         assert_eq!(ask(&engine, none).await, ["true|null"]);
-        for wrong in [
-            "SELECT quantile_sketch('a')",
-            "SELECT mad(DISTINCT n) FROM unnest([1.0]) AS t (n)",
-        ] {
-            let asked = engine.collect(wrong, &QueryOptions::default()).await;
-            assert!(asked.is_err(), "{wrong}");
-        }
+        let wrong = "SELECT quantile_sketch('a')";
+        let asked = engine.collect(wrong, &QueryOptions::default()).await;
+        assert!(asked.is_err(), "{wrong}");
     }
 }

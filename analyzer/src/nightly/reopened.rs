@@ -91,12 +91,10 @@ mod tests {
             )
         };
         for (told, open) in [("2", true), ("3", false), ("4", false)] {
-            let (_dir, mut lake) = lake(&[samples((0..3).map(row))], &[]);
+            let (_dir, lake) = lake(&[samples((0..3).map(row))], &[]);
             let events = Body::Events(vec![analysed(&date.to_string(), told)]);
-            let mut tables = lake.tables.iter_mut();
-            let table = tables.find(|table| table.name == TableName::Events);
-            table.expect("a table").tail = block(TableName::Events, events);
-            let engine = engine(lake).await;
+            let events = block(TableName::Events, events);
+            let engine = engine(lake.with_rows(TableName::Events, events)).await;
             let next = date.succ_opt().expect("a date");
             let found = reopened(&engine, calendar, date, next).await.expect("days");
             assert_eq!(found, vec![date; usize::from(open)], "{told}");
