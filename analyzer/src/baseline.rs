@@ -19,7 +19,7 @@ use crate::columns::{Columns, optional};
 use crate::compare::Window;
 use crate::engine::{Engine, EngineError};
 use crate::nightly;
-use crate::rule::{built_in_named, timestamp};
+use crate::rule::built_in_named;
 
 pub use season::{Period, Season};
 
@@ -183,11 +183,7 @@ pub(crate) async fn summarise(
     window: Window,
 ) -> Result<Vec<SeriesBaseline>, EngineError> {
     let rule = built_in_named(RULE)?;
-    let given = [
-        ("from".to_owned(), timestamp(window.from_us)),
-        ("until".to_owned(), timestamp(window.until_us)),
-    ];
-    let rows = engine.collect_rule(&rule, &given).await?;
+    let rows = engine.collect_rule(&rule, &window.bounds()).await?;
     read(&Columns::new(RULE, &rows)?)
 }
 

@@ -36,6 +36,14 @@ impl Columns {
             .clone())
     }
 
+    /// Several of them.
+    pub(crate) fn each_text<const N: usize>(
+        &self,
+        names: [&str; N],
+    ) -> Result<Vec<StringArray>, EngineError> {
+        names.into_iter().map(|name| self.texts(name)).collect()
+    }
+
     pub(crate) fn floats(&self, name: &str) -> Result<Float64Array, EngineError> {
         Ok(self
             .column(name, &DataType::Float64)?

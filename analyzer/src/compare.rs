@@ -7,8 +7,8 @@ mod several;
 mod windows;
 
 use crate::columns::{Columns, optional};
-use crate::engine::{Engine, EngineError};
-use crate::rule::{built_in_named, timestamp};
+use crate::engine::{Engine, EngineError, QueryOptions};
+use crate::rule::{Binding, built_in_named, timestamp};
 use datafusion::scalar::ScalarValue;
 
 pub use runs::{CompareRunsError, RunCompareOptions, RunComparison, RunShift, compare_runs};
@@ -27,6 +27,24 @@ pub struct Window {
     pub from_us: i64,
     /// Its end, exclusive.
     pub until_us: i64,
+}
+
+impl Window {
+    /// Its ends as the parameters `$from` and `$until`.
+    pub(crate) fn bounds(self) -> [Binding; 2] {
+        [
+            ("from".to_owned(), timestamp(self.from_us)),
+            ("until".to_owned(), timestamp(self.until_us)),
+        ]
+    }
+
+    /// A query whose parameters are these bounds.
+    pub(crate) fn options(self) -> QueryOptions {
+        QueryOptions {
+            parameters: self.bounds().to_vec(),
+            timeout: None,
+        }
+    }
 }
 
 /// How strict a comparison is. The defaults stand in the query file.

@@ -11,7 +11,7 @@ mod watch;
 use driftline_schemas::Event;
 
 use crate::compare::Window;
-use crate::engine::{Engine, EngineError, QueryOptions};
+use crate::engine::{Engine, EngineError};
 use crate::nightly::{Finding, cause};
 
 pub use points::LivePoint;
@@ -85,18 +85,4 @@ pub async fn look(watch: &mut Watch, engine: &Engine, now_us: i64) -> Result<Loo
         points: all.len(),
         ..watch.settle(unusual, &marks, now_us)
     })
-}
-
-/// Runs SQL with values for its parameters.
-async fn collect(
-    engine: &Engine,
-    rule: &crate::rule::Rule,
-    given: &[crate::rule::Binding],
-) -> Result<crate::columns::Columns, EngineError> {
-    let options = QueryOptions {
-        parameters: rule.bind(given)?,
-        timeout: None,
-    };
-    let rows = engine.collect(&rule.sql, &options).await?;
-    crate::columns::Columns::new(&rule.id, &rows)
 }

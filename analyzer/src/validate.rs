@@ -16,9 +16,8 @@ use crate::columns::Columns;
 use crate::compare::{
     CompareOptions, CompareRunsError, RunCompareOptions, Verdict, Window, compare, compare_runs,
 };
-use crate::engine::{Engine, EngineError, QueryOptions};
+use crate::engine::{Engine, EngineError};
 use crate::nightly::{self, NightlyOptions, points, runs};
-use crate::rule::timestamp;
 
 /// Confidence of the intervals of rates.
 const CONFIDENCE: f64 = 0.95;
@@ -269,7 +268,7 @@ async fn known(engine: &Engine, whole: Window) -> Result<Known, EngineError> {
                    WHERE state IN ('acknowledged', 'fixed', 'accepted') \
                ) WHERE ts_us >= CAST($from AS BIGINT) AND ts_us < CAST($until AS BIGINT) \
                ORDER BY ts_us";
-    let rows = engine.collect(sql, &bounds(whole)).await?;
+    let rows = engine.collect(sql, &whole.options()).await?;
     let columns = Columns::new("known", &rows)?;
     let (ts_us, is_run) = (columns.integers("ts_us")?, columns.booleans("is_run")?);
     let mut known = Known::default();
@@ -280,16 +279,6 @@ async fn known(engine: &Engine, whole: Window) -> Result<Known, EngineError> {
         }
     }
     Ok(known)
-}
-
-fn bounds(window: Window) -> QueryOptions {
-    QueryOptions {
-        parameters: vec![
-            ("from".to_owned(), timestamp(window.from_us)),
-            ("until".to_owned(), timestamp(window.until_us)),
-        ],
-        timeout: None,
-    }
 }
 
 async fn windows_alike(engine: &Engine, pairs: &[(Window, Window)]) -> Result<Rate, EngineError> {

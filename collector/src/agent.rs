@@ -12,7 +12,7 @@ use crate::clock;
 use crate::component::own::{Account, Own, Writing};
 use crate::component::{self, Component, ComponentError};
 use crate::config::Config;
-use crate::health::Health;
+use crate::health::{Health, panic_message};
 use crate::notices;
 use crate::recorder::Recorder;
 use crate::service::{self, Services, Yield};
@@ -60,7 +60,6 @@ pub(crate) struct Counts {
     pub(crate) ticks: u64,
     pub(crate) missed: u64,
     pub(crate) samples: u64,
-    pub(crate) samples_of_services: u64,
 }
 
 /// A component and when it is due.
@@ -194,7 +193,7 @@ impl Agent {
         self.own.record(&account, &mut self.recorder);
         let batch = self.recorder.finish();
         self.counts.ticks += 1;
-        self.counts.samples = self.recorder.recorded();
+        self.counts.samples += batch.samples.len() as u64;
         let goes_on = events.is_empty() || consumer.take(Output::Events(events));
         goes_on
             && consumer.take(Output::Samples(tick.ts_us, batch))
@@ -217,7 +216,7 @@ impl Agent {
                 .into_iter()
                 .filter(|batch| !batch.samples.is_empty())
             {
-                self.counts.samples_of_services += batch.samples.len() as u64;
+                self.counts.samples += batch.samples.len() as u64;
                 if !consumer.take(Output::Samples(ts_us, batch)) {
                     return false;
                 }
@@ -247,10 +246,8 @@ impl Slot {
             Ok(outcome) => outcome,
             Err(panic) => {
                 self.paused_until_us = ts_us + PANIC_PAUSE_US;
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
                 Err(ComponentError::Panicked {
-                    message: text.unwrap_or("without a message").to_owned(),
+                    message: panic_message(&*panic).to_owned(),
                 })
             }
         }

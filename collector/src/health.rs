@@ -2,6 +2,7 @@
 //!
 //! Pure; the events are written by [`crate::agent`].
 
+use std::any::Any;
 use std::collections::HashMap;
 
 use driftline_schemas::{Component, Event, EventName};
@@ -59,6 +60,13 @@ impl Health {
     pub(crate) fn is_failed(&self, subject: &str) -> bool {
         self.failed.contains_key(subject)
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a message")
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ pub fn run_ticks(
         clock::now().wall_us,
         counts.ticks,
         counts.missed,
-        counts.samples + counts.samples_of_services,
+        counts.samples,
     )]);
     inbox.close();
     writing
@@ -181,7 +181,7 @@ pub fn run_ticks(
     Ok(Summary {
         ticks: counts.ticks,
         missed: counts.missed,
-        samples: counts.samples + counts.samples_of_services,
+        samples: counts.samples,
         blocks_dropped,
     })
 }

@@ -1,12 +1,11 @@
 //! What the live look reads: points, the same time of earlier days, and findings that are open.
 
-use serde_json::Value;
-
-use super::collect;
 use super::watch::{Began, Open, display};
 use crate::columns::Columns;
+use crate::compare::Window;
 use crate::engine::{Engine, EngineError, QueryOptions};
-use crate::nightly::{Evidence, Finding, Severity};
+use crate::findings;
+use crate::nightly::points::name_of;
 use crate::rule::{built_in_named, integer, text, timestamp};
 
 /// Days before that say what is usual at a time of day.
@@ -48,17 +47,16 @@ pub(super) async fn read(
     step_s: i64,
 ) -> Result<Vec<LivePoint>, EngineError> {
     let rule = built_in_named("live_points")?;
-    let given = [
-        ("from".to_owned(), timestamp(from_s * 1_000_000)),
-        ("until".to_owned(), timestamp(until_s * 1_000_000)),
-        ("step_s".to_owned(), integer(step_s)),
-    ];
-    let columns = collect(engine, &rule, &given).await?;
+    let window = Window {
+        from_us: from_s * 1_000_000,
+        until_us: until_s * 1_000_000,
+    };
+    let [from, until] = window.bounds();
+    let given = [from, until, ("step_s".to_owned(), integer(step_s))];
+    let rows = engine.collect_rule(&rule, &given).await?;
+    let columns = Columns::new(&rule.id, &rows)?;
     let names = ["component", "host", "metric", "labels", "unit", "better"];
-    let mut texts = Vec::with_capacity(names.len());
-    for name in names {
-        texts.push(columns.texts(name)?);
-    }
+    let texts = columns.each_text(names)?;
     let (at_s, values) = (columns.integers("at_s")?, columns.floats("value")?);
     let (effects, tells) = (columns.floats("min_effect")?, columns.booleans("tells")?);
     let point = |row: usize| {
@@ -102,67 +100,32 @@ pub(super) async fn is_usual(engine: &Engine, began: &Began) -> Result<bool, Eng
         ("up".to_owned(), integer(i64::from(rose))),
         ("days".to_owned(), integer(DAYS)),
     ];
-    let columns = collect(engine, &rule, &given).await?;
+    let rows = engine.collect_rule(&rule, &given).await?;
+    let columns = Columns::new(&rule.id, &rows)?;
     Ok(columns.rows() > 0 && columns.integers("days_as_far")?.value(0) >= USUAL_DAYS)
 }
 
 /// The findings of the live look that nobody has resolved.
 pub(super) async fn open_findings(engine: &Engine) -> Result<Vec<Open>, EngineError> {
-    let sql = "SELECT id, day, title, CAST(onset AS BIGINT) AS onset_us, evidence, \
-               coalesce(sql, '') AS sql FROM findings \
+    let sql = "SELECT id, day FROM findings \
                WHERE id LIKE 'live-%' AND state IN ('open', 'acknowledged') ORDER BY id";
     let rows = engine.collect(sql, &QueryOptions::default()).await?;
     let columns = Columns::new("findings", &rows)?;
-    let names = ["id", "day", "title", "evidence", "sql"];
-    let mut texts = Vec::with_capacity(names.len());
-    for name in names {
-        texts.push(columns.texts(name)?);
-    }
-    let onsets = columns.integers("onset_us")?;
-    let open = |row: usize| {
-        let text = |place: usize| texts[place].value(row).to_owned();
-        let evidence: Vec<Evidence> = serde_json::from_str::<Vec<Value>>(texts[3].value(row))
-            .unwrap_or_default()
-            .iter()
-            .map(evidence)
-            .collect();
-        Open {
-            day: text(1),
-            finding: Finding {
-                id: text(0),
-                severity: Severity::Regression,
-                title: text(2),
-                onset_us: onsets.value(row),
-                scope: Vec::new(),
-                evidence,
-                causes: Vec::new(),
-                sql: text(4),
-            },
+    let (ids, days) = (columns.texts("id")?, columns.texts("day")?);
+    let mut open = Vec::new();
+    for (id, day) in ids.iter().flatten().zip(days.iter().flatten()) {
+        if let Some(finding) = findings::read(engine, id).await? {
+            let day = day.to_owned();
+            open.push(Open { day, finding });
         }
-    };
-    Ok((0..columns.rows()).map(open).collect())
-}
-
-fn evidence(told: &Value) -> Evidence {
-    let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
-    Evidence {
-        name: text("name"),
-        unit: text("unit"),
-        before: told["before"].as_f64(),
-        after: told["after"].as_f64(),
-        effect_pct: told["effect_pct"].as_f64(),
-        interval_pct: None,
-        p_value: told["p_value"].as_f64().unwrap_or(f64::NAN),
     }
+    Ok(open)
 }
 
 impl LivePoint {
     /// The series' name, the same in every finding.
     pub(super) fn name(&self) -> String {
-        match self.labels.as_str() {
-            "" => format!("{} on {}", self.metric, self.host),
-            labels => format!("{}{{{labels}}} on {}", self.metric, self.host),
-        }
+        format!("{} on {}", name_of(&self.metric, &self.labels), self.host)
     }
 
     /// A value with its unit, for people.

@@ -8,6 +8,7 @@ use driftline_stats::onset::{Change, Direction, Onset, OnsetDetector, Options};
 
 use super::{LivePoint, Look};
 use crate::findings::{self, LIVE};
+use crate::nightly::changes::quoted;
 use crate::nightly::{Cause, Evidence, Finding, Severity, cause, id};
 
 /// Series that are watched at most; more are left to the nightly analysis.
@@ -331,7 +332,6 @@ fn finding(mut group: Vec<Began>) -> Option<Finding> {
         point.in_words(onset.before),
         point.in_words(onset.after)
     );
-    let quoted = |text: &str| text.replace('\'', "''");
     Some(Finding {
         id: id(LIVE, &[&point.name(), &onset_s.to_string()]),
         severity: Severity::Regression,

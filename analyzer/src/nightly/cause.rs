@@ -4,8 +4,7 @@
 use super::Finding;
 use crate::columns::Columns;
 use crate::compare::Window;
-use crate::engine::{Engine, EngineError, QueryOptions};
-use crate::rule::timestamp;
+use crate::engine::{Engine, EngineError};
 
 /// A mark counts as a suspect when it lies at most this long before the onset.
 const BEFORE_US: i64 = 3_600 * 1_000_000;
@@ -26,14 +25,7 @@ pub async fn marks(engine: &Engine, whole: Window) -> Result<Vec<Cause>, EngineE
     let sql = "SELECT CAST(ts AS BIGINT) AS ts_us, message FROM events \
                WHERE name = 'Marked' AND subject IN ('deploy', 'config', 'note') \
                AND ts >= $from AND ts < $until ORDER BY ts, message";
-    let options = QueryOptions {
-        parameters: vec![
-            ("from".to_owned(), timestamp(whole.from_us)),
-            ("until".to_owned(), timestamp(whole.until_us)),
-        ],
-        timeout: None,
-    };
-    let rows = engine.collect(sql, &options).await?;
+    let rows = engine.collect(sql, &whole.options()).await?;
     let columns = Columns::new("marks", &rows)?;
     let (ts_us, what) = (columns.integers("ts_us")?, columns.texts("message")?);
     let mark = |row: usize| Cause {

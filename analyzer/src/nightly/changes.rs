@@ -306,7 +306,7 @@ fn evidence(alarm: &Alarm<'_>, several_hosts: bool) -> Evidence {
 }
 
 /// As it may stand in a text of SQL.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     text.replace('\'', "''")
 }
 

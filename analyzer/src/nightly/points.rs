@@ -2,7 +2,7 @@
 
 use crate::columns::{Columns, optional};
 use crate::compare::Window;
-use crate::engine::{Engine, EngineError, QueryOptions};
+use crate::engine::{Engine, EngineError};
 use crate::rule::{built_in_named, integer, timestamp};
 
 /// The query file, over samples and over minutes.
@@ -51,10 +51,15 @@ impl PointSeries {
 
     /// The metric, with its labels where it has any.
     pub fn name(&self) -> String {
-        match self.labels.as_str() {
-            "" => self.metric.clone(),
-            labels => format!("{}{{{labels}}}", self.metric),
-        }
+        name_of(&self.metric, &self.labels)
+    }
+}
+
+/// A metric, with the labels where there are any.
+pub(crate) fn name_of(metric: &str, labels: &str) -> String {
+    match labels {
+        "" => metric.to_owned(),
+        labels => format!("{metric}{{{labels}}}"),
     }
 }
 
@@ -62,14 +67,7 @@ impl PointSeries {
 pub(crate) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window>, EngineError> {
     let sql = "SELECT CAST(min(ts) AS BIGINT) AS first, CAST(max(ts) AS BIGINT) AS last \
                FROM samples WHERE ts >= $from AND ts < $until HAVING count(*) > 0";
-    let options = QueryOptions {
-        parameters: vec![
-            ("from".to_owned(), timestamp(whole.from_us)),
-            ("until".to_owned(), timestamp(whole.until_us)),
-        ],
-        timeout: None,
-    };
-    let rows = engine.collect(sql, &options).await?;
+    let rows = engine.collect(sql, &whole.options()).await?;
     let columns = Columns::new("span", &rows)?;
     if columns.rows() == 0 {
         return Ok(None);
@@ -81,18 +79,14 @@ pub(crate) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window
     }))
 }
 
-/// When the last minute that is rolled up ends, within a stretch of time; its start where none is.
+/// When the last minute that is rolled up ends, within a stretch of time; long before where none is.
 async fn ends(engine: &Engine, held: Window) -> Result<i64, EngineError> {
     let sql = "SELECT coalesce(max(CAST(last_ts AS BIGINT)), $otherwise) AS last FROM samples_1m \
                WHERE ts >= $from AND ts < $until";
-    let options = QueryOptions {
-        parameters: vec![
-            ("from".to_owned(), timestamp(held.from_us)),
-            ("until".to_owned(), timestamp(held.until_us)),
-            ("otherwise".to_owned(), integer(i64::MIN / 2)),
-        ],
-        timeout: None,
-    };
+    let mut options = held.options();
+    options
+        .parameters
+        .push(("otherwise".to_owned(), integer(i64::MIN / 2)));
     let rows = engine.collect(sql, &options).await?;
     Ok(Columns::new("rollups", &rows)?.integers("last")?.value(0))
 }
@@ -123,10 +117,7 @@ pub(crate) async fn read(
     let rows = engine.collect_rule(&rule, &given).await?;
     let columns = Columns::new(&rule.id, &rows)?;
     let names = ["component", "host", "metric", "labels", "unit", "better"];
-    let mut texts = Vec::with_capacity(names.len());
-    for name in names {
-        texts.push(columns.texts(name)?);
-    }
+    let texts = columns.each_text(names)?;
     let (at_s, values) = (columns.integers("at_s")?, columns.floats("value")?);
     let mut all: Vec<PointSeries> = Vec::new();
     for row in 0..columns.rows() {

@@ -6,19 +6,12 @@ use crate::calendar::Calendar;
 use crate::columns::Columns;
 use crate::compare::Window;
 use crate::engine::{Engine, EngineError, QueryOptions};
-use crate::rule::{text, timestamp};
+use crate::rule::text;
 
 /// Samples of a day, those of the log's tail among them.
 pub(super) async fn rows(engine: &Engine, day: Window) -> Result<i64, EngineError> {
     let sql = "SELECT CAST(count(*) AS BIGINT) AS n FROM samples WHERE ts >= $from AND ts < $until";
-    let options = QueryOptions {
-        parameters: vec![
-            ("from".to_owned(), timestamp(day.from_us)),
-            ("until".to_owned(), timestamp(day.until_us)),
-        ],
-        timeout: None,
-    };
-    let rows = engine.collect(sql, &options).await?;
+    let rows = engine.collect(sql, &day.options()).await?;
     Ok(Columns::new("rows", &rows)?.integers("n")?.value(0))
 }
 

@@ -7,8 +7,7 @@ use crate::columns::Columns;
 use crate::compare::{
     CompareRunsError, RunCompareOptions, RunComparison, RunShift, Verdict, Window, compare_runs,
 };
-use crate::engine::{Engine, EngineError, QueryOptions};
-use crate::rule::timestamp;
+use crate::engine::{Engine, EngineError};
 
 /// What the runs of a day came to.
 pub(super) struct Compared {
@@ -66,14 +65,7 @@ pub(crate) async fn pairs(engine: &Engine, day: Window) -> Result<Vec<Pair>, Eng
                        lag(started) OVER (PARTITION BY scenario_hash, target ORDER BY started, run) AS before_started \
                    FROM runs WHERE ended = 'completed' AND started < $until \
                ) WHERE started >= $from ORDER BY started, run";
-    let options = QueryOptions {
-        parameters: vec![
-            ("from".to_owned(), timestamp(day.from_us)),
-            ("until".to_owned(), timestamp(day.until_us)),
-        ],
-        timeout: None,
-    };
-    let rows = engine.collect(sql, &options).await?;
+    let rows = engine.collect(sql, &day.options()).await?;
     let columns = Columns::new("runs", &rows)?;
     let [run, before, scenario] = [
         columns.texts("run")?,

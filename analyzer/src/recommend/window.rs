@@ -9,7 +9,7 @@ use driftline_sink::table::TableName;
 
 use crate::compare::Window;
 use crate::engine::{Engine, EngineError, QueryOptions, Rows};
-use crate::rule::{Binding, integer, timestamp};
+use crate::rule::integer;
 
 /// The tables' names.
 pub(super) const SERIES: &str = "window_series";
@@ -115,15 +115,10 @@ async fn steps_of(
     window: Window,
     metrics: &BTreeSet<(Component, String)>,
 ) -> Result<Rows, EngineError> {
-    let parameters: Vec<Binding> = vec![
-        ("from".to_owned(), timestamp(window.from_us)),
-        ("until".to_owned(), timestamp(window.until_us)),
-        ("step_us".to_owned(), integer(from.step_us)),
-    ];
-    let options = QueryOptions {
-        parameters,
-        timeout: None,
-    };
+    let mut options = window.options();
+    options
+        .parameters
+        .push(("step_us".to_owned(), integer(from.step_us)));
     engine
         .collect(&steps_sql(from.table, metrics), &options)
         .await

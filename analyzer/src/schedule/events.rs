@@ -46,32 +46,24 @@ pub fn event(job: &Job, record: &Record) -> Option<Event> {
             begun_us,
             starts,
             ending,
-        } => {
-            let more = settled(*scheduled_us, *begun_us, *starts, ending);
-            let message = format!("finished: {ending}");
-            (
-                EventName::JobFinished,
-                *at_us,
-                Some("finished"),
-                message,
-                more,
-            )
         }
-        Record::Failed {
+        | Record::Failed {
             at_us,
             scheduled_us,
             begun_us,
             starts,
             ending,
         } => {
-            let more = settled(*scheduled_us, *begun_us, *starts, ending);
-            let message = format!("failed: {ending}");
+            let outcome = match record {
+                Record::Failed { .. } => "failed",
+                _ => "finished",
+            };
             (
                 EventName::JobFinished,
                 *at_us,
-                Some("failed"),
-                message,
-                more,
+                Some(outcome),
+                format!("{outcome}: {ending}"),
+                settled(*scheduled_us, *begun_us, *starts, ending),
             )
         }
         Record::Skipped {

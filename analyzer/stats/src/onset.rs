@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use crate::quantile;
+use crate::quantiles;
 
 /// Points between the run that is judged and its reference: those of an onset that has just begun.
 const GUARD: usize = 3;
@@ -240,8 +240,8 @@ impl OnsetDetector {
 
     fn bounds_now(&self) -> Option<Bounds> {
         let values: Vec<f64> = self.reference.iter().copied().collect();
-        let [lowest, median, highest] = BULK.map(|share| quantile(&mut values.clone(), share));
-        let (median, mut highest, mut lowest) = (median?, highest?, lowest?);
+        let bulk: Option<Vec<f64>> = quantiles(&mut values.clone(), &BULK).into_iter().collect();
+        let [mut lowest, median, mut highest] = bulk?.try_into().ok()?;
         for run in values.windows(self.options.run) {
             highest = run
                 .iter()

@@ -3,7 +3,6 @@
 //!
 //! What the passes yield goes into a bounded channel; a service waits while it is full.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -20,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Pass, Service};
 use crate::clock;
-use crate::health::Health;
+use crate::health::{Health, panic_message};
 use crate::recorder::Recorder;
 use crate::tick::micros;
 
@@ -196,12 +195,6 @@ async fn bounded_pass(
             time_out.as_secs_f64()
         )),
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without a message")
 }
 
 /// Records what the pass itself cost.
