@@ -4,7 +4,9 @@
 mod journal;
 mod role;
 mod show;
+mod warm;
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
@@ -45,7 +47,7 @@ enum OptimizeAction {
         /// Recommendations
         #[arg(required_unless_present = "auto")]
         ids: Vec<String>,
-        /// All open ones that the configuration allows to be applied without a person
+        /// Judge every rule, and apply all that the configuration allows to be applied without a person
         #[arg(long, conflicts_with = "ids")]
         auto: bool,
         /// Do not ask
@@ -68,6 +70,12 @@ enum OptimizeAction {
         #[arg(long, short, default_value = "asked for by a person")]
         message: String,
     },
+    /// Observe which keys of a Redis server are asked for, tell what a larger or a warmer cache would
+    /// give, and recommend warming where it pays
+    #[command(
+        after_help = "Example:\n  driftline optimize warm cache --pattern 'order:*' --for 10s"
+    )]
+    Warm(warm::WarmArgs),
     /// Go on with what was interrupted, and measure again what is due after a day and a week
     Resume,
 }
@@ -87,7 +95,7 @@ pub(crate) fn run(settings: &Settings, args: &OptimizeArgs) -> anyhow::Result<Ou
         OptimizeAction::Apply { ids, auto, yes } => {
             let outcome = runtime.block_on(interruptible(async {
                 match auto {
-                    true => apply_automatic(settings).await,
+                    true => apply_all(settings).await,
                     false => apply(settings, ids, *yes).await,
                 }
             }));
@@ -97,8 +105,20 @@ pub(crate) fn run(settings: &Settings, args: &OptimizeArgs) -> anyhow::Result<Ou
             let outcome = runtime.block_on(interruptible(revert(settings, id, message)));
             committed(settings, outcome)
         }
+        OptimizeAction::Warm(args) => {
+            let outcome = runtime.block_on(interruptible(warm::run(settings, args)));
+            committed(settings, outcome)
+        }
         OptimizeAction::Resume => {
-            let outcome = runtime.block_on(interruptible(resume(settings)));
+            let outcome = runtime.block_on(interruptible(async {
+                let optimizer = optimizer(settings, true)?;
+                let resumed = resume(&optimizer).await?;
+                if resumed.is_empty() {
+                    eprintln!("nothing is under way, and nothing is due");
+                }
+                let told = resumed.iter().map(|state| tell(&optimizer, state));
+                Ok(told.fold(Outcome::Ok, worse))
+            }));
             committed(settings, outcome)
         }
     }
@@ -211,28 +231,43 @@ async fn apply(settings: &Settings, ids: &[String], yes: bool) -> anyhow::Result
     Ok(worst)
 }
 
-async fn apply_automatic(settings: &Settings) -> anyhow::Result<Outcome> {
+/// Judges the rules and applies what the configuration allows; says how each went.
+async fn apply_all(settings: &Settings) -> anyhow::Result<Outcome> {
+    role::judge(settings, &mut BTreeMap::new()).await?;
     let optimizer = optimizer(settings, true)?;
-    let (mut worst, mut applied) = (Outcome::Ok, 0);
+    let all = apply_automatic(settings, &optimizer).await?;
+    if !all.iter().any(|(_, applied)| applied.is_ok()) {
+        eprintln!("nothing was applied");
+    }
+    let told = all.iter().map(|(id, applied)| match applied {
+        Ok(state) => tell(&optimizer, state),
+        Err(error) => {
+            eprintln!("{id}: {error}");
+            Outcome::Ok
+        }
+    });
+    Ok(told.fold(Outcome::Ok, worse))
+}
+
+/// What became of a recommendation, by its id.
+type Applied = (String, Result<State, OptimizeError>);
+
+/// Applies every open recommendation that the configuration allows to be applied without a person.
+async fn apply_automatic(
+    settings: &Settings,
+    optimizer: &Optimizer<LogJournal>,
+) -> anyhow::Result<Vec<Applied>> {
+    let mut all = Vec::new();
     for one in open(settings).await? {
         let Ok(recommendation) = one.read else {
             continue;
         };
-        if recommendation.action.is_none() {
-            continue;
-        }
-        match optimizer.apply(&recommendation, Approval::Automatic).await {
-            Ok(state) => {
-                applied += 1;
-                worst = worse(worst, tell(&optimizer, &state));
-            }
-            Err(error) => eprintln!("{}: {error:#}", one.id),
+        if recommendation.action.is_some() {
+            let applied = optimizer.apply(&recommendation, Approval::Automatic).await;
+            all.push((one.id, applied));
         }
     }
-    if applied == 0 {
-        eprintln!("nothing was applied");
-    }
-    Ok(worst)
+    Ok(all)
 }
 
 async fn status(settings: &Settings, id: Option<&str>, format: Format) -> anyhow::Result<()> {
@@ -272,22 +307,15 @@ async fn revert(settings: &Settings, id: &str, message: &str) -> anyhow::Result<
     }
 }
 
-async fn resume(settings: &Settings) -> anyhow::Result<Outcome> {
-    let optimizer = optimizer(settings, true)?;
-    let mut worst = Outcome::Ok;
-    let mut resumed = 0;
+/// Goes on with everything that is under way or due.
+async fn resume(optimizer: &Optimizer<LogJournal>) -> anyhow::Result<Vec<State>> {
+    let mut resumed = Vec::new();
     for state in optimizer.states().await? {
-        if optimizer.next(&state).rests() {
-            continue;
+        if !optimizer.next(&state).rests() {
+            resumed.push(optimizer.go_on(state).await?);
         }
-        resumed += 1;
-        let state = optimizer.go_on(state).await?;
-        worst = worse(worst, tell(&optimizer, &state));
     }
-    if resumed == 0 {
-        eprintln!("nothing is under way, and nothing is due");
-    }
-    Ok(worst)
+    Ok(resumed)
 }
 
 /// Asks, where somebody can answer and nothing stands against it.

@@ -21,9 +21,9 @@ use crate::compare::Window;
 use crate::engine::{Engine, EngineError};
 use crate::rule::{Auto, Recommending, Risk, Rule, Verify, timestamp};
 
-pub use self::confidence::{CLAIM_WEIGHT, Outcome, calibrated};
-pub use self::handover::{Open, open, steps};
-pub use self::lifecycle::{Held, Lifecycle, State, held, lifecycle};
+pub use self::confidence::{CLAIM_WEIGHT, Outcome, calibrated, confidence};
+pub use self::handover::{Open, Suspect, open, steps, suspects};
+pub use self::lifecycle::{Held, Lifecycle, State, held, lifecycle, raise};
 pub use self::rules::{Rules, RulesConfig, RulesError};
 pub use self::show::{to_json, to_markdown, to_table};
 pub use self::window::Source;
@@ -72,6 +72,8 @@ pub struct Recommendation {
     pub saved_method: Option<String>,
     /// What will be measured to verify it: a fraction of work or of the signal, or a gain of hits.
     pub predicted: Option<f64>,
+    /// The interval of that, where it is known.
+    pub interval: Option<(f64, f64)>,
     /// The statements that it is about.
     pub statements: Vec<i64>,
     /// What the rule itself claims, from 0 to 1.

@@ -163,7 +163,7 @@ impl<J: Journal> Optimizer<J> {
         let mut state = self.begin(action, planned, recommendation).await?;
         self.keep(&mut state, Step::Approved { by: approval })
             .await?;
-        self.drive(state).await
+        self.drive(state, &self.policy).await
     }
 
     /// Goes on with every action that is under way, or whose next check is due.
@@ -182,7 +182,19 @@ impl<J: Journal> Optimizer<J> {
 
     /// Goes on with one action until it rests.
     pub async fn go_on(&self, state: State) -> Result<State, OptimizeError> {
-        self.drive(state).await
+        self.drive(state, &self.policy).await
+    }
+
+    /// Measures again at once an action that is kept, since something got worse after it: its next
+    /// check is not waited for. What does harm is undone.
+    pub async fn recheck(&self, id: &str) -> Result<State, OptimizeError> {
+        let state = self.status(id).await?;
+        let mut policy = self.policy.clone();
+        policy.recheck_first = policy.settle;
+        if state.verdict(Check::First).is_some() {
+            policy.recheck_last = policy.settle;
+        }
+        self.drive(state, &policy).await
     }
 
     /// Undoes an action, whatever its verdict.
@@ -201,7 +213,7 @@ impl<J: Journal> Optimizer<J> {
             self.keep(&mut state, Step::RevertStarted { reason })
                 .await?;
         }
-        self.drive(state).await
+        self.drive(state, &self.policy).await
     }
 
     /// Where an action stands.
@@ -238,11 +250,11 @@ impl<J: Journal> Optimizer<J> {
     }
 
     /// Performs steps until the action rests.
-    async fn drive(&self, mut state: State) -> Result<State, OptimizeError> {
+    async fn drive(&self, mut state: State, policy: &Policy) -> Result<State, OptimizeError> {
         let lock = self.lock(&state).await?;
         let mut bad_windows = 0;
         loop {
-            let next = self.next(&state);
+            let next = next_step(&state, (self.clock)(), policy);
             match next {
                 Next::AwaitApproval | Next::Wait { .. } | Next::Closed(_) => break,
                 Next::Freeze => self.freeze(&mut state).await?,

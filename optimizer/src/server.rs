@@ -179,10 +179,18 @@ pub async fn lock(config: &OptimizerConfig, server: &ServerConfig) -> Result<Cli
 
 /// A connection to Redis.
 pub async fn redis(server: &ServerConfig) -> Result<MultiplexedConnection, ServerError> {
-    let failed = |source| ServerError::Redis {
-        name: server.name.clone(),
-        source,
-    };
+    let client = redis_client(server).await?;
+    let options = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(REDIS_TIMEOUT));
+    client
+        .get_multiplexed_async_connection_with_config(&options)
+        .await
+        .map_err(|source| redis_failed(server, source))
+}
+
+/// Where Redis is and who asks.
+pub(crate) async fn redis_client(server: &ServerConfig) -> Result<redis::Client, ServerError> {
     // The message of a parse error may hold the URL.
     let url = |_| ServerError::Url {
         name: server.name.clone(),
@@ -193,14 +201,7 @@ pub async fn redis(server: &ServerConfig) -> Result<MultiplexedConnection, Serve
         let settings = info.redis_settings().clone().set_password(password);
         info = info.set_redis_settings(settings);
     }
-    let client = redis::Client::open(info).map_err(failed)?;
-    let options = redis::AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(REDIS_TIMEOUT));
-    client
-        .get_multiplexed_async_connection_with_config(&options)
-        .await
-        .map_err(failed)
+    redis::Client::open(info).map_err(|source| redis_failed(server, source))
 }
 
 /// What PostgreSQL said, with its code.

@@ -1,5 +1,6 @@
 //! Warming a cache: which keys, in what order, how fast, for how long. Pure functions; loading is in
-//! [`loader`], writing in [`perform`], what it will bring in [`estimate`].
+//! [`loader`], writing in [`perform`], what it will bring in [`estimate`], from the traffic that
+//! [`observe`] sees.
 //!
 //! Keys are warmed in the order in which they are given: the most wanted first, because the first
 //! thousand bring the most for each load. The limit that matters is the backend's time, not the
@@ -7,6 +8,7 @@
 
 pub mod estimate;
 pub mod loader;
+pub mod observe;
 pub mod perform;
 
 use std::collections::VecDeque;

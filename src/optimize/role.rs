@@ -9,8 +9,11 @@ use anyhow::Context as _;
 use driftline_analyzer::recommend::{self, RecommendOptions, Rules, Source, held};
 use driftline_analyzer::{At, Window};
 use driftline_collector::Stop;
+use driftline_optimizer::protocol::State;
+use driftline_optimizer::{OptimizeError, Optimizer};
 
-use super::{apply_automatic, resume};
+use super::journal::LogJournal;
+use super::{apply_automatic, optimizer, resume, show};
 use crate::cli::Settings;
 use crate::roles::Running;
 use crate::{facts, query};
@@ -66,17 +69,52 @@ async fn stopped(stop: &Stop) {
 }
 
 async fn round(settings: &Settings, judged_us: &mut BTreeMap<String, i64>) -> anyhow::Result<()> {
-    resume(settings).await?;
+    let optimizer = optimizer(settings, false)?;
+    recheck(settings, &optimizer).await?;
+    for state in resume(&optimizer).await? {
+        tell(&optimizer, &state);
+    }
     judge(settings, judged_us).await?;
     let config = &settings.config.optimizer;
-    if config.auto_approve && !config.dry_run {
-        apply_automatic(settings).await?;
+    if !config.auto_approve || config.dry_run {
+        return Ok(());
+    }
+    for (id, applied) in apply_automatic(settings, &optimizer).await? {
+        match applied {
+            Ok(state) => tell(&optimizer, &state),
+            Err(OptimizeError::Refused(why)) => tracing::debug!("{id} is not applied: {why:?}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn tell(optimizer: &Optimizer<LogJournal>, state: &State) {
+    tracing::info!("{}", show::ending(state, &optimizer.next(state)));
+}
+
+/// Measures actions again after which something got worse; one that does harm is undone without
+/// asking.
+async fn recheck(settings: &Settings, optimizer: &Optimizer<LogJournal>) -> anyhow::Result<()> {
+    let engine = query::open(settings, At::Latest, &[]).await?;
+    for suspect in recommend::suspects(&engine).await? {
+        tracing::warn!(
+            "{} is measured again, since {} got worse after it ({})",
+            suspect.action,
+            suspect.title,
+            suspect.finding
+        );
+        let state = optimizer.recheck(&suspect.action).await?;
+        tell(optimizer, &state);
     }
     Ok(())
 }
 
 /// Judges the rules that are due, and keeps what is new.
-async fn judge(settings: &Settings, judged_us: &mut BTreeMap<String, i64>) -> anyhow::Result<()> {
+pub(super) async fn judge(
+    settings: &Settings,
+    judged_us: &mut BTreeMap<String, i64>,
+) -> anyhow::Result<()> {
     let until_us = facts::now_us();
     let options = RecommendOptions {
         rules: Rules::load(&settings.config.recommend)?,

@@ -20,12 +20,21 @@ pub struct Cause {
     pub what: String,
 }
 
-/// Every mark of a stretch of time: what people and tools said that they did.
+/// What people and tools said that they did, and what the optimizer did.
+const MARKS: &str = "
+SELECT CAST(ts AS BIGINT) AS ts_us,
+    coalesce('optimizer, ' || label(attributes, 'action') || ': ' || message, message) AS message
+FROM events
+WHERE (
+        (name = 'Marked' AND subject IN ('deploy', 'config', 'note'))
+        OR (name IN ('ApplySucceeded', 'RevertSucceeded') AND label(attributes, 'action') IS NOT NULL)
+    )
+    AND ts >= $from AND ts < $until
+ORDER BY ts, message";
+
+/// Every mark of a stretch of time.
 pub async fn marks(engine: &Engine, whole: Window) -> Result<Vec<Cause>, EngineError> {
-    let sql = "SELECT CAST(ts AS BIGINT) AS ts_us, message FROM events \
-               WHERE name = 'Marked' AND subject IN ('deploy', 'config', 'note') \
-               AND ts >= $from AND ts < $until ORDER BY ts, message";
-    let rows = engine.collect(sql, &whole.options()).await?;
+    let rows = engine.collect(MARKS, &whole.options()).await?;
     let columns = Columns::new("marks", &rows)?;
     let (ts_us, what) = (columns.integers("ts_us")?, columns.texts("message")?);
     let mark = |row: usize| Cause {

@@ -89,6 +89,17 @@ pub(super) async fn outcomes(
     Ok(outcomes)
 }
 
+/// The confidence of one rule that claims `prior`, and on how many outcomes it rests.
+pub async fn confidence(
+    engine: &Engine,
+    rule: &str,
+    prior: f64,
+) -> Result<(f64, usize), EngineError> {
+    let all = outcomes(engine).await?;
+    let of_rule = all.get(rule).map(Vec::as_slice).unwrap_or_default();
+    Ok((calibrated(prior, of_rule), of_rule.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

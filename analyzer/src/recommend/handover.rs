@@ -24,6 +24,43 @@ FROM recommendations
 WHERE state = 'open' AND detail IS NOT NULL
 ORDER BY priority DESC NULLS LAST, id";
 
+/// A regression that began within an hour of a change that was kept, and was told after the change
+/// was judged last.
+const SUSPECTS: &str = "
+SELECT actions.action, min(findings.id) AS finding, min(findings.title) AS title
+FROM actions
+JOIN findings
+    ON findings.onset >= actions.applied
+    AND findings.onset <= actions.applied + INTERVAL '1 hour'
+    AND findings.analysed > actions.changed
+WHERE actions.state = 'kept' AND findings.state = 'open' AND findings.severity = 'regression'
+GROUP BY actions.action
+ORDER BY actions.action";
+
+/// An action after which something got worse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// The action.
+    pub action: String,
+    /// The finding.
+    pub finding: String,
+    /// What got worse.
+    pub title: String,
+}
+
+/// Actions that are kept, after which something got worse that was told since.
+pub async fn suspects(engine: &Engine) -> Result<Vec<Suspect>, EngineError> {
+    let rows = engine.collect(SUSPECTS, &QueryOptions::default()).await?;
+    let columns = Columns::new("suspects", &rows)?;
+    let [action, finding, title] = columns.each_text(["action", "finding", "title"])?;
+    let suspect = |row: usize| Suspect {
+        action: action.value(row).to_owned(),
+        finding: finding.value(row).to_owned(),
+        title: title.value(row).to_owned(),
+    };
+    Ok((0..columns.rows()).map(suspect).collect())
+}
+
 /// An open recommendation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {

@@ -117,6 +117,17 @@ pub fn lifecycle(lifecycle: &Lifecycle<'_>, now_us: i64) -> Vec<Event> {
     events
 }
 
+/// What a person had looked for, told as if a rule had found it.
+pub fn raise(found: &Recommendation, window: Window, now_us: i64, life_us: i64) -> Event {
+    told(
+        EventName::RecommendationRaised,
+        found,
+        window,
+        now_us,
+        life_us,
+    )
+}
+
 /// Whether the figures have moved, or more than half of the time is over.
 fn is_told_again(held: &Held, found: &Recommendation, now_us: i64) -> bool {
     let half = held
@@ -221,11 +232,13 @@ fn for_optimizer(found: &Recommendation, now_us: i64, expires_us: i64) -> String
     };
     let estimate = found.predicted.map(|predicted| {
         // What a rule is not sure of may be anything down to nothing.
+        let unsure = (predicted * found.confidence, predicted);
+        let (low, high) = found.interval.unwrap_or(unsure);
         json!({
             "measure": measure,
             "predicted": predicted,
-            "low": predicted * found.confidence,
-            "high": predicted,
+            "low": low,
+            "high": high,
             "method": found.saved_method.as_deref().unwrap_or("E4"),
             "confidence": found.confidence,
             "saved_s_per_h": found.saved_s_per_h,

@@ -137,6 +137,7 @@ pub(super) fn read(
             saved_s_per_h: saved,
             saved_method: method,
             predicted: optional(&predicted, row).filter(|predicted| predicted.is_finite()),
+            interval: None,
             statements: statements
                 .as_ref()
                 .filter(|statements| statements.is_valid(row))

@@ -17,6 +17,7 @@ const QUERIES: &[(&str, &str)] = &[
     ("views/minute_samples.sql", include_str!("../../../queries/views/minute_samples.sql")),
     ("views/network_throughput.sql", include_str!("../../../queries/views/network_throughput.sql")),
     ("views/pressure.sql", include_str!("../../../queries/views/pressure.sql")),
+    ("views/actions.sql", include_str!("../../../queries/views/actions.sql")),
     ("views/recommendations.sql", include_str!("../../../queries/views/recommendations.sql")),
     ("views/run_requests.sql", include_str!("../../../queries/views/run_requests.sql")),
     ("views/run_summary.sql", include_str!("../../../queries/views/run_summary.sql")),
