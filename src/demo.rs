@@ -1,8 +1,11 @@
 //! The whole product on this machine, as a story: this host collected every second, a bundled
 //! service under load, a baseline run, a run in which one endpoint is slower, and what moved between
-//! them, from SQL over the Parquet just written.
+//! them, from SQL over the Parquet just written. Where PostgreSQL is installed, a statement without its
+//! index as well: recommended, created, verified.
 
 mod report;
+mod throwaway;
+mod tuning;
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -105,11 +108,34 @@ pub(crate) fn run(settings: &Settings, args: &DemoArgs) -> anyhow::Result<Outcom
         path.display()
     );
     let outcome = report::print(&judged, data)?;
+    let stopping = stopping.again();
+    let outcome = match tune(settings, &stopping)? {
+        Outcome::Ok => outcome,
+        other => other,
+    };
     if args.exit || outcome != Outcome::Ok {
         return Ok(outcome);
     }
     println!("\nGoing on as `driftline up`.");
     crate::up::run_with(settings, stopping.again())
+}
+
+/// The last part, where PostgreSQL is installed.
+fn tune(settings: &Settings, stopping: &Stopping) -> anyhow::Result<Outcome> {
+    let Some(programs) = throwaway::programs() else {
+        println!("\nPostgreSQL is not installed on this machine: no statement is optimized.");
+        return Ok(Outcome::Ok);
+    };
+    println!("\n3/3 a statement without its index, on a throw-away PostgreSQL (30 s)");
+    let server = throwaway::Postgres::start(&programs)
+        .context("the throw-away PostgreSQL server of the demo cannot start")?;
+    match tuning::run(settings, &server, stopping)? {
+        Some(tuned) => Ok(report::print_tuned(&tuned)),
+        None => {
+            eprintln!("stopped before it was judged");
+            Ok(Outcome::TooLittleData)
+        }
+    }
 }
 
 /// Both runs, with everything committed; `None` when it was interrupted.
@@ -146,7 +172,7 @@ fn runs(
         ..RunRequest::new(Arc::new(scenario), Arc::new(target), &settings.data)
     };
     println!(
-        "\n1/2 a baseline run against a bundled service ({} s)",
+        "\n1/3 a baseline run against a bundled service ({} s)",
         length.as_secs()
     );
     let baseline = load_once(&request, "baseline")?;
@@ -154,7 +180,7 @@ fn runs(
         return Ok(None);
     }
     println!(
-        "\n2/2 the same again, while {} takes {:.0} % longer ({} s)",
+        "\n2/3 the same again, while {} takes {:.0} % longer ({} s)",
         SLOWED.1,
         (SLOWDOWN - 1.0) * 100.0,
         length.as_secs()

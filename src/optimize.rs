@@ -17,13 +17,14 @@ use driftline_optimizer::protocol::{Closure, Next, State};
 use driftline_optimizer::run::{Report, system_clock};
 use driftline_optimizer::{OptimizeError, Optimizer, Recommendation};
 
-use self::journal::LogJournal;
+pub(crate) use self::journal::LogJournal;
 use crate::cli::Settings;
 use crate::exit::{Outcome, UsageError};
 use crate::query::Format;
 use crate::{query, roles};
 
 pub(crate) use role::start;
+pub(crate) use show::judged as verdict;
 
 /// What is done with recommendations.
 #[derive(Debug, Args)]
@@ -116,7 +117,13 @@ pub(crate) fn run(settings: &Settings, args: &OptimizeArgs) -> anyhow::Result<Ou
                 if resumed.is_empty() {
                     eprintln!("nothing is under way, and nothing is due");
                 }
-                let told = resumed.iter().map(|state| tell(&optimizer, state));
+                let told = resumed.iter().map(|(id, resumed)| match resumed {
+                    Ok(state) => tell(&optimizer, state),
+                    Err(error) => {
+                        eprintln!("{id}: {error}");
+                        Outcome::Error
+                    }
+                });
                 Ok(told.fold(Outcome::Ok, worse))
             }));
             committed(settings, outcome)
@@ -145,9 +152,25 @@ async fn interruptible(
     }
 }
 
-fn optimizer(settings: &Settings, shown: bool) -> Result<Optimizer<LogJournal>, OptimizeError> {
+/// The optimizer over the log; with `shown`, its steps are told while they are taken.
+pub(crate) fn optimizer(
+    settings: &Settings,
+    shown: bool,
+) -> Result<Optimizer<LogJournal>, OptimizeError> {
     let journal = LogJournal::new(settings, shown);
     Optimizer::new(settings.config.optimizer.clone(), journal, system_clock)
+}
+
+/// Judges the rules; what one of them recommends for a server and can be applied, if anything.
+pub(crate) async fn judged(
+    settings: &Settings,
+    rule: &str,
+    server: &str,
+) -> anyhow::Result<Option<Recommendation>> {
+    role::judge(settings, &mut BTreeMap::new()).await?;
+    let open = open(settings).await?;
+    let mut readable = open.into_iter().filter_map(|one| one.read.ok());
+    Ok(readable.find(|one| one.rule == rule && one.target == server && one.action.is_some()))
 }
 
 /// A recommendation as it is held, and whether it can be read as one to apply.
@@ -249,7 +272,7 @@ async fn apply_all(settings: &Settings) -> anyhow::Result<Outcome> {
     Ok(told.fold(Outcome::Ok, worse))
 }
 
-/// What became of a recommendation, by its id.
+/// What became of a recommendation or an action, by its id.
 type Applied = (String, Result<State, OptimizeError>);
 
 /// Applies every open recommendation that the configuration allows to be applied without a person.
@@ -307,12 +330,13 @@ async fn revert(settings: &Settings, id: &str, message: &str) -> anyhow::Result<
     }
 }
 
-/// Goes on with everything that is under way or due.
-async fn resume(optimizer: &Optimizer<LogJournal>) -> anyhow::Result<Vec<State>> {
+/// Goes on with everything that is under way or due; one that fails stops no other.
+async fn resume(optimizer: &Optimizer<LogJournal>) -> anyhow::Result<Vec<Applied>> {
     let mut resumed = Vec::new();
     for state in optimizer.states().await? {
         if !optimizer.next(&state).rests() {
-            resumed.push(optimizer.go_on(state).await?);
+            let id = state.action.clone();
+            resumed.push((id, optimizer.go_on(state).await));
         }
     }
     Ok(resumed)

@@ -23,7 +23,7 @@ pub(crate) struct Up {
     collector: roles::Running<driftline_collector::Summary>,
     sink: roles::Running<Counts>,
     live: Option<roles::Running<()>>,
-    optimizer: Option<roles::Running<()>>,
+    optimizer: roles::Running<()>,
 }
 
 impl Up {
@@ -32,6 +32,7 @@ impl Up {
         let (config, data) = (&settings.config, settings.data.as_path());
         roles::prepare(data)?;
         let live = live::start(settings, &stopping.collector)?;
+        let optimizer = optimize::start(settings, &stopping.collector)?;
         let sink = roles::start_sink(config, data, &stopping)?;
         let collector = match roles::start_collector(config, data, &stopping) {
             Ok(collector) => collector,
@@ -42,7 +43,6 @@ impl Up {
                 return Err(error);
             }
         };
-        let optimizer = optimize::start(settings, &stopping.collector)?;
         Ok(Self {
             stopping,
             collector,
@@ -63,7 +63,7 @@ impl Up {
         let collected = join(self.collector);
         // Its last events are committed, too.
         let looked = self.live.map(join).transpose();
-        let optimized = self.optimizer.map(join).transpose();
+        let optimized = join(self.optimizer);
         self.stopping.stop_sink();
         let committed = join(self.sink);
         looked?;

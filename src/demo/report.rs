@@ -5,11 +5,14 @@ use std::path::Path;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use driftline_analyzer::{RunShift, SeriesShift, Verdict};
+use driftline_optimizer::protocol::Check;
+use driftline_optimizer::verify::Outcome as VerdictOutcome;
 
+use super::tuning::Tuned;
 use super::{Judged, SLOWDOWN, SLOWED};
 use crate::exit::Outcome;
 use crate::human::human;
-use crate::{compare, report};
+use crate::{compare, optimize, report};
 
 /// Rows of the host's table that are printed; the rest is counted and one query away.
 const MOST_ROWS: usize = 10;
@@ -36,6 +39,25 @@ pub(super) fn print(judged: &Judged, data: &Path) -> anyhow::Result<Outcome> {
         data = data.display()
     );
     Ok(outcome)
+}
+
+/// Prints what was predicted beside what came; says whether it was kept.
+pub(super) fn print_tuned(tuned: &Tuned) -> Outcome {
+    let (state, advice) = (&tuned.state, &tuned.recommendation.advice);
+    println!("Applied: {}", state.plan.command);
+    let Some(verdict) = state.verdict(Check::Immediate) else {
+        eprintln!(
+            "{advice} was not judged: see driftline optimize status {}",
+            state.action
+        );
+        return Outcome::Error;
+    };
+    println!("{}", optimize::verdict(verdict));
+    println!("Look further: driftline query \"select * from actions\"");
+    match verdict.outcome {
+        VerdictOutcome::Kept => Outcome::Ok,
+        _ => Outcome::Error,
+    }
 }
 
 fn conclude(judged: &Judged) -> Outcome {

@@ -17,7 +17,7 @@ const BEHIND_WITHIN: Duration = Duration::from_secs(60);
 const BEHIND_PAUSE: Duration = Duration::from_millis(500);
 
 /// The event log as a journal.
-pub(super) struct LogJournal {
+pub(crate) struct LogJournal {
     settings: Settings,
     /// Whether steps are shown while they are taken.
     shown: bool,

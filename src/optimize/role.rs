@@ -1,7 +1,8 @@
-//! The optimizer as a role of `up`: rules are judged as they fall due, what the configuration allows
-//! is applied without a person, and what was kept is measured again after a day and a week.
+//! Recommendations as a role of `up`: rules are judged as they fall due. Where servers are named, what
+//! the configuration allows is applied without a person, and what was kept is measured again after a
+//! day and a week.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
@@ -18,48 +19,58 @@ use crate::cli::Settings;
 use crate::roles::Running;
 use crate::{facts, query};
 
-/// How often the role looks whether something is due.
+/// How often the role looks whether an action is due.
 const EVERY: Duration = Duration::from_secs(60);
+/// Rules that are due are judged once in so many rounds; none asks for more.
+const ROUNDS_PER_JUDGEMENT: u64 = 5;
 /// What rules judge: the last hour.
 const WINDOW_US: i64 = 3_600 * 1_000_000;
 
-/// Starts the role, where something may be optimized: servers are named.
-pub(crate) fn start(settings: &Settings, stop: &Stop) -> anyhow::Result<Option<Running<()>>> {
-    if settings.config.optimizer.servers.is_empty() {
-        return Ok(None);
-    }
+/// Starts the role.
+pub(crate) fn start(settings: &Settings, stop: &Stop) -> anyhow::Result<Running<()>> {
     let (settings, stop) = (settings.clone(), stop.clone());
-    let thread = thread::Builder::new()
+    thread::Builder::new()
         .name("optimizer".to_owned())
         .spawn(move || run(&settings, &stop))
-        .context("cannot start the optimizer's thread")?;
-    Ok(Some(thread))
+        .context("cannot start the optimizer's thread")
 }
 
-/// Goes round until a stop is requested. A round that fails is told, once until one succeeds.
+/// Goes round until a stop is requested.
 fn run(settings: &Settings, stop: &Stop) -> anyhow::Result<()> {
     let runtime = query::runtime()?;
     let mut judged_us = BTreeMap::new();
-    let mut failed = false;
+    let mut troubles = Troubles::default();
+    let mut round = 0;
     while !stop.wait(EVERY) {
-        let round = runtime.block_on(async {
-            let work = round(settings, &mut judged_us);
+        round += 1;
+        runtime.block_on(async {
             tokio::select! {
-                done = work => done,
+                () = go_round(settings, round, &mut judged_us, &mut troubles) => {}
                 // Every step is in the log; the next start goes on.
-                () = stopped(stop) => Ok(()),
+                () = stopped(stop) => {}
             }
         });
-        match round {
-            Ok(()) => failed = false,
-            Err(error) if failed => tracing::debug!("the optimizer failed again: {error:#}"),
-            Err(error) => {
-                failed = true;
-                tracing::warn!("the optimizer failed and goes on: {error:#}");
-            }
-        }
     }
     Ok(())
+}
+
+/// What failed in the last round, each part for itself.
+#[derive(Debug, Default)]
+struct Troubles(BTreeSet<&'static str>);
+
+impl Troubles {
+    /// Tells a failure, once until the part succeeds.
+    fn note(&mut self, part: &'static str, outcome: anyhow::Result<()>) {
+        match outcome {
+            Ok(()) => {
+                self.0.remove(part);
+            }
+            Err(error) if self.0.insert(part) => {
+                tracing::warn!("{part} failed, and is tried again: {error:#}");
+            }
+            Err(error) => tracing::debug!("{part} failed again: {error:#}"),
+        }
+    }
 }
 
 async fn stopped(stop: &Stop) {
@@ -68,17 +79,37 @@ async fn stopped(stop: &Stop) {
     }
 }
 
-async fn round(settings: &Settings, judged_us: &mut BTreeMap<String, i64>) -> anyhow::Result<()> {
+async fn go_round(
+    settings: &Settings,
+    round: u64,
+    judged_us: &mut BTreeMap<String, i64>,
+    troubles: &mut Troubles,
+) {
+    if round.is_multiple_of(ROUNDS_PER_JUDGEMENT) {
+        troubles.note("judging the rules", judge(settings, judged_us).await);
+    }
+    if !settings.config.optimizer.servers.is_empty() {
+        troubles.note("measuring again", recheck(settings).await);
+        troubles.note("going on with actions", go_on(settings).await);
+        troubles.note("applying", apply(settings).await);
+    }
+}
+
+async fn go_on(settings: &Settings) -> anyhow::Result<()> {
     let optimizer = optimizer(settings, false)?;
-    recheck(settings, &optimizer).await?;
-    for state in resume(&optimizer).await? {
+    for (id, resumed) in resume(&optimizer).await? {
+        let state = resumed.with_context(|| format!("{id} rests"))?;
         tell(&optimizer, &state);
     }
-    judge(settings, judged_us).await?;
+    Ok(())
+}
+
+async fn apply(settings: &Settings) -> anyhow::Result<()> {
     let config = &settings.config.optimizer;
     if !config.auto_approve || config.dry_run {
         return Ok(());
     }
+    let optimizer = optimizer(settings, false)?;
     for (id, applied) in apply_automatic(settings, &optimizer).await? {
         match applied {
             Ok(state) => tell(&optimizer, &state),
@@ -95,7 +126,8 @@ fn tell(optimizer: &Optimizer<LogJournal>, state: &State) {
 
 /// Measures actions again after which something got worse; one that does harm is undone without
 /// asking.
-async fn recheck(settings: &Settings, optimizer: &Optimizer<LogJournal>) -> anyhow::Result<()> {
+async fn recheck(settings: &Settings) -> anyhow::Result<()> {
+    let optimizer = optimizer(settings, false)?;
     let engine = query::open(settings, At::Latest, &[]).await?;
     for suspect in recommend::suspects(&engine).await? {
         tracing::warn!(
@@ -105,7 +137,7 @@ async fn recheck(settings: &Settings, optimizer: &Optimizer<LogJournal>) -> anyh
             suspect.finding
         );
         let state = optimizer.recheck(&suspect.action).await?;
-        tell(optimizer, &state);
+        tell(&optimizer, &state);
     }
     Ok(())
 }

@@ -232,7 +232,7 @@ pub(super) fn ending(state: &State, next: &Next) -> String {
 }
 
 /// A verdict, with what was predicted beside what came.
-fn judged(verdict: &Verdict) -> String {
+pub(crate) fn judged(verdict: &Verdict) -> String {
     let share = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |v| human(v, "1"));
     let interval = verdict
         .interval

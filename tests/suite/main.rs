@@ -8,6 +8,7 @@
 //! - [`demo`]: the README's first command, and marks
 //! - [`nightly`]: the analysis of a day, its findings, and detection in plain files
 //! - [`live`]: an onset reaches the webhook while it happens, and once
+//! - [`optimize`]: recommendations applied to real servers, kept or reverted
 //! - [`deployment`]: what docker-compose.yml describes
 
 #[path = "../services/broker.rs"]
@@ -20,7 +21,14 @@ mod ledger;
 mod live;
 mod load;
 mod nightly;
+mod optimize;
 mod pipeline;
+#[path = "../services/postgres.rs"]
+mod postgres;
 mod process;
 mod recovery;
+#[path = "../services/redis.rs"]
+mod redis_server;
+#[path = "../services/script.rs"]
+mod script;
 mod services;

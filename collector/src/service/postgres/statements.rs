@@ -171,7 +171,13 @@ impl StatementReader {
             .map(|total| total.key.query)
             .collect();
         // Our own statements run in our own role; they are told apart by their text.
-        self.name(session, reading, strangers, out.ts_us()).await?;
+        let seen = self.name(session, reading, strangers, out.ts_us()).await?;
+        for key in seen.keys() {
+            // Those of an application in the same role are told when they are reported.
+            if let Some(named) = self.named.get_mut(key).filter(|named| !named.own) {
+                named.named_us = i64::MIN;
+            }
+        }
         let (own, others): (Vec<Total>, Vec<Total>) = merged
             .totals
             .iter()

@@ -93,6 +93,29 @@ async fn values_agree_with_the_server_and_grow_under_load() {
     assert!(second.events(EventName::IndexSeen).is_empty(), "told once");
 }
 
+#[tokio::test]
+async fn an_application_in_the_observing_role_is_told_and_we_are_not() {
+    let Some(fixture) = fixture::PostgresServer::start(&[]) else {
+        return;
+    };
+    let load = client(fixture.url()).await;
+    run(&load, LAYOUT).await;
+    run(&load, "SELECT count(*) FROM orders WHERE customer = 5").await;
+    let mut server = observer(fixture.url());
+    let seen = pass(&mut server, 1).await.ok();
+    let told = seen.events(EventName::StatementSeen);
+    let of_application = |text: &str| text.starts_with("SELECT count(*) FROM orders");
+    assert!(
+        told.iter().any(|event| of_application(&event.message)),
+        "{told:?}"
+    );
+    assert!(
+        told.iter()
+            .all(|event| !event.message.contains("driftline */")),
+        "{told:?}"
+    );
+}
+
 async fn tables_agree(seen: &Seen, load: &Client) {
     let of_table = |column: &str| {
         format!("SELECT {column}::float8 FROM pg_stat_user_tables WHERE relname = 'orders'")
