@@ -113,7 +113,9 @@ SELECT
     CAST(NULL AS DOUBLE) AS predicted,
     CASE WHEN index_name IS NULL THEN 0.4 ELSE 0.7 END AS confidence,
     CASE WHEN index_name IS NOT NULL THEN json_object(
-        'kind', 'drop_index', 'index', named_struct('schema', tables.schema, 'name', index_name)
+        'kind', 'drop_index',
+        'table', named_struct('schema', tables.schema, 'name', tables.name),
+        'index', index_name
     ) END AS action,
     hot AS observed, $hot AS threshold, '1' AS unit
 FROM tables

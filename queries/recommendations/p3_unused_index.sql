@@ -94,7 +94,8 @@ SELECT
     CASE WHEN scanned_ago_s >= $unused_s THEN 0.9 ELSE 0.6 END AS confidence,
     json_object(
         'kind', 'drop_index',
-        'index', named_struct('schema', indexes.schema, 'name', indexes.name)
+        'table', named_struct('schema', indexes.schema, 'name', indexes.of_table),
+        'index', indexes.name
     ) AS action,
     indexes.bytes / databases.bytes AS observed, $share AS threshold, '1' AS unit
 FROM indexes

@@ -44,7 +44,9 @@ SELECT
     'E5' AS saved_method,
     CAST(NULL AS DOUBLE) AS predicted,
     0.9 AS confidence,
-    json_object('kind', 'drop_index', 'index', named_struct('schema', schema, 'name', name)) AS action,
+    json_object(
+        'kind', 'drop_index', 'table', named_struct('schema', schema, 'name', of_table), 'index', name
+    ) AS action,
     copies AS observed, $copies AS threshold, '{index}' AS unit
 FROM indexes
 WHERE copies > $copies AND name <> twin AND required = 0.0
