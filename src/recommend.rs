@@ -116,6 +116,9 @@ pub(crate) fn run(settings: &Settings, args: &RecommendArgs) -> anyhow::Result<O
             .with_context(|| format!("cannot write the recommendations {}", path.display()))?,
         None => report::print(&text)?,
     }
+    if found.recommendations.iter().any(|one| one.action.is_some()) {
+        eprintln!("driftline optimize plan says which can be applied, and what stands against it");
+    }
     Ok(Outcome::Ok)
 }
 
