@@ -1,19 +1,24 @@
-//! Servers and traffic.
+//! Servers, traffic, and a journal that stops where a test wants a crash.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use driftline_optimizer::action::{ActionKind, TableName};
 use driftline_optimizer::config::{ServerConfig, ServerKind};
 use driftline_optimizer::gate::Approval;
 use driftline_optimizer::recommendation::{Auto, Risk, Verification};
 use driftline_optimizer::run::system_clock;
-use driftline_optimizer::{Action, FileJournal, Optimizer, OptimizerConfig, Recommendation};
+use driftline_optimizer::{
+    Action, FileJournal, Journal, JournalError, Optimizer, OptimizerConfig, Recommendation,
+};
+use driftline_schemas::event::Event;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
@@ -241,5 +246,34 @@ impl Traffic {
     pub(crate) async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("the traffic did not fail");
+    }
+}
+
+/// A journal that stops for ever at its `stop`-th event: before it is kept, or after.
+pub(crate) struct Stopping {
+    pub(crate) inner: FileJournal,
+    pub(crate) stop: usize,
+    pub(crate) after: bool,
+    pub(crate) seen: AtomicUsize,
+    pub(crate) stopped: Arc<Notify>,
+}
+
+#[async_trait]
+impl Journal for Stopping {
+    async fn append(&self, event: Event) -> Result<(), JournalError> {
+        let number = self.seen.fetch_add(1, Ordering::Relaxed);
+        if number == self.stop {
+            if self.after {
+                self.inner.append(event).await?;
+            }
+            self.stopped.notify_one();
+            std::future::pending::<()>().await;
+            return Ok(());
+        }
+        self.inner.append(event).await
+    }
+
+    async fn events(&self) -> Result<Vec<Event>, JournalError> {
+        self.inner.events().await
     }
 }
