@@ -19,6 +19,7 @@ use crate::import::{self, ImportArgs};
 use crate::load::{self, LoadCommand};
 use crate::mark::{self, MarkArgs};
 use crate::nightly::{self, NightlyArgs};
+use crate::optimize::{self, OptimizeArgs};
 use crate::query::{Format, QueryArgs, SqlArgs};
 use crate::recommend::{self, RecommendArgs};
 use crate::report::{self, ReportArgs};
@@ -225,6 +226,16 @@ enum Command {
         #[command(flatten)]
         recommend: RecommendArgs,
     },
+    /// Apply recommendations safely: planned, verified against a baseline, kept or reverted
+    #[command(
+        after_help = "Examples:\n  driftline optimize plan\n  driftline optimize apply recommendation-0123456789abcdef\n  driftline optimize status\n  driftline optimize revert action-0123456789abcdef"
+    )]
+    Optimize {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        optimize: OptimizeArgs,
+    },
     /// A mark in time, such as a deploy, that findings refer to
     #[command(
         after_help = "Examples:\n  driftline mark deploy version=1.4.2 service=checkout\n  driftline mark note -m \"moved to new racks\" --at 2026-01-31T12:00:00Z"
@@ -347,6 +358,7 @@ impl Cli {
             Command::Recommend { common, recommend } => {
                 recommend::run(&common.settings()?, &recommend)
             }
+            Command::Optimize { common, optimize } => optimize::run(&common.settings()?, &optimize),
             Command::Findings { common, findings } => findings::run(&common.settings()?, &findings),
             Command::Mark { common, mark } => mark::run(&common.settings()?, &mark),
             Command::Import { common, import } => import::run(&common.settings()?, &import),

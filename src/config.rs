@@ -9,6 +9,7 @@ use driftline_analyzer::recommend::RulesConfig;
 use driftline_collector::Config as CollectorConfig;
 use driftline_eventlog::kafka::KafkaConfig;
 use driftline_eventlog::spool::SpoolConfig;
+use driftline_optimizer::OptimizerConfig;
 use driftline_sink::SinkConfig;
 use serde::Deserialize;
 
@@ -38,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) query: EngineConfig,
     /// Which rules recommend what to do.
     pub(crate) recommend: RulesConfig,
+    /// What may be applied to which servers.
+    pub(crate) optimizer: OptimizerConfig,
     /// What is looked at while it happens.
     pub(crate) live: LiveConfig,
     /// How a day is analysed.
@@ -77,6 +80,7 @@ impl Config {
         self.nightly.calendar()?;
         self.notify.check()?;
         self.live.check()?;
+        self.optimizer.check()?;
         if !(self.sink.commit_seconds > 0.0 && self.sink.commit_seconds <= 3600.0) {
             bail!(
                 "sink.commit_seconds is {}, expected more than 0 and at most 3600",

@@ -2,22 +2,27 @@
 //! and queries see them at once; the next sink brings them into the tables.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use driftline_collector::hostname;
-use driftline_eventlog::LogWriter as _;
 use driftline_eventlog::disk::RealDisk;
 use driftline_eventlog::kafka::{KafkaShipper, create_topics};
 use driftline_eventlog::spool::{Clock, SpoolProducer, SpoolReader};
+use driftline_eventlog::{LogError, LogWriter as _};
 use driftline_schemas::{BlockHeader, Body, Event, Incarnation, Kind, ProducerId, encode};
 
 use crate::cli::Settings;
 use crate::roles;
 
-/// Events of one block: with the longest attributes they stay below the size of a block.
+/// Events of one block.
 const EVENTS_PER_BLOCK: usize = 64;
+/// Bytes of texts of one block, before they are compressed; well below what a block may hold.
+const BYTES_PER_BLOCK: usize = 1 << 20;
+/// How long another writer of facts is waited for, which forwards to Kafka within its own time.
+const HELD_WITHIN: Duration = Duration::from_secs(60);
 /// How long forwarding to Kafka may take.
 const FORWARD_WITHIN: Duration = Duration::from_secs(30);
 
@@ -29,16 +34,9 @@ pub(crate) fn append(settings: &Settings, events: &[Event]) -> anyhow::Result<()
     roles::prepare(&settings.data)?;
     let log = settings.data.join("log");
     let name = ProducerId::new(&format!("facts-{}", roles::host_in_names()))?;
-    let producer = SpoolProducer::open(
-        Arc::new(RealDisk),
-        &log,
-        name.clone(),
-        Incarnation::from_u128(rand::random()),
-        settings.config.spool.clone(),
-    )
-    .context("another command is writing facts; try again in a moment")?;
+    let producer = hold(settings, &log, &name)?;
     let mut writer = producer.writer(Kind::Events)?;
-    for events in events.chunks(EVENTS_PER_BLOCK) {
+    for events in blocks(events) {
         let seq = writer.next_seq();
         let header = BlockHeader {
             stream: writer.stream().clone(),
@@ -52,6 +50,48 @@ pub(crate) fn append(settings: &Settings, events: &[Event]) -> anyhow::Result<()
     writer.close()?;
     drop((writer, producer));
     forward(settings, name)
+}
+
+/// The producer of facts, which commands and roles share: each holds it for the moment of a write.
+fn hold(settings: &Settings, log: &Path, name: &ProducerId) -> anyhow::Result<SpoolProducer> {
+    let deadline = Instant::now() + HELD_WITHIN;
+    loop {
+        let producer = SpoolProducer::open(
+            Arc::new(RealDisk),
+            log,
+            name.clone(),
+            Incarnation::from_u128(rand::random()),
+            settings.config.spool.clone(),
+        );
+        match producer {
+            Err(LogError::Locked { .. }) if Instant::now() < deadline => {}
+            producer => {
+                return producer.context("another command is writing facts; try again in a moment");
+            }
+        }
+    }
+}
+
+/// Events by the block: not too many, and not too long together.
+fn blocks(events: &[Event]) -> impl Iterator<Item = &[Event]> {
+    let bytes = |event: &Event| {
+        let attributes = event.attributes.iter();
+        let attributes = attributes.map(|(key, value)| key.len() + value.len());
+        event.message.len() + attributes.sum::<usize>()
+    };
+    let mut rest = events;
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fits = |event: &&Event| {
+            sum += bytes(event);
+            sum <= BYTES_PER_BLOCK
+        };
+        let fitting = rest.iter().take(EVENTS_PER_BLOCK).take_while(fits).count();
+        // One that is too long by itself is refused where it is encoded.
+        let (block, after) = rest.split_at(fitting.max(1).min(rest.len()));
+        rest = after;
+        (!block.is_empty()).then_some(block)
+    })
 }
 
 fn forward(settings: &Settings, producer: ProducerId) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@ mod load;
 mod mark;
 mod nightly;
 mod notify;
+mod optimize;
 mod query;
 mod recommend;
 mod report;

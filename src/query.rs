@@ -196,7 +196,11 @@ fn tell(settings: &Settings, engine: &Engine, at: At) {
     }
 }
 
-fn lag(settings: &Settings, kafka: &driftline_eventlog::kafka::KafkaConfig) -> anyhow::Result<u64> {
+/// How many records of the topics the tables do not hold yet.
+pub(crate) fn lag(
+    settings: &Settings,
+    kafka: &driftline_eventlog::kafka::KafkaConfig,
+) -> anyhow::Result<u64> {
     let runtime = runtime()?;
     let mut behind = 0;
     for kind in Kind::ALL {

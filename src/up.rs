@@ -7,9 +7,9 @@ use driftline_sink::Counts;
 
 use crate::cli::Settings;
 use crate::exit::Outcome;
-use crate::live;
 use crate::roles::{self, join};
 use crate::stopping::Stopping;
+use crate::{live, optimize};
 
 /// What the roles of one `up` came to.
 pub(crate) struct Totals {
@@ -23,6 +23,7 @@ pub(crate) struct Up {
     collector: roles::Running<driftline_collector::Summary>,
     sink: roles::Running<Counts>,
     live: Option<roles::Running<()>>,
+    optimizer: Option<roles::Running<()>>,
 }
 
 impl Up {
@@ -41,11 +42,13 @@ impl Up {
                 return Err(error);
             }
         };
+        let optimizer = optimize::start(settings, &stopping.collector)?;
         Ok(Self {
             stopping,
             collector,
             sink,
             live,
+            optimizer,
         })
     }
 
@@ -60,9 +63,11 @@ impl Up {
         let collected = join(self.collector);
         // Its last events are committed, too.
         let looked = self.live.map(join).transpose();
+        let optimized = self.optimizer.map(join).transpose();
         self.stopping.stop_sink();
         let committed = join(self.sink);
         looked?;
+        optimized?;
         Ok(Totals {
             collected: collected?,
             committed: committed?,

@@ -40,8 +40,10 @@ impl Columns {
     pub(crate) fn each_text<const N: usize>(
         &self,
         names: [&str; N],
-    ) -> Result<Vec<StringArray>, EngineError> {
-        names.into_iter().map(|name| self.texts(name)).collect()
+    ) -> Result<[StringArray; N], EngineError> {
+        let texts = names.into_iter().map(|name| self.texts(name));
+        let texts: Vec<StringArray> = texts.collect::<Result<_, _>>()?;
+        Ok(std::array::from_fn(|at| texts[at].clone()))
     }
 
     pub(crate) fn floats(&self, name: &str) -> Result<Float64Array, EngineError> {

@@ -5,6 +5,7 @@
 //! is set right by what earlier actions truly saved. Applying anything is left to others.
 
 mod confidence;
+mod handover;
 mod lifecycle;
 mod rows;
 mod rules;
@@ -21,6 +22,7 @@ use crate::engine::{Engine, EngineError};
 use crate::rule::{Auto, Recommending, Risk, Rule, Verify, timestamp};
 
 pub use self::confidence::{CLAIM_WEIGHT, Outcome, calibrated};
+pub use self::handover::{Open, open, steps};
 pub use self::lifecycle::{Held, Lifecycle, State, held, lifecycle};
 pub use self::rules::{Rules, RulesConfig, RulesError};
 pub use self::show::{to_json, to_markdown, to_table};

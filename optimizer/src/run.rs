@@ -174,10 +174,15 @@ impl<J: Journal> Optimizer<J> {
             all.push(if rests {
                 state
             } else {
-                self.drive(state).await?
+                self.go_on(state).await?
             });
         }
         Ok(all)
+    }
+
+    /// Goes on with one action until it rests.
+    pub async fn go_on(&self, state: State) -> Result<State, OptimizeError> {
+        self.drive(state).await
     }
 
     /// Undoes an action, whatever its verdict.
@@ -383,7 +388,8 @@ impl<J: Journal> Optimizer<J> {
     /// Keeps a step: first in the log, then in the state.
     async fn keep(&self, state: &mut State, step: Step) -> Result<(), OptimizeError> {
         let record = Record {
-            ts_us: (self.clock)(),
+            // Steps are read back in the order of their times, also where the clock was set back.
+            ts_us: (self.clock)().max(state.last_us + 1),
             action: state.action.clone(),
             step,
         };
