@@ -43,7 +43,8 @@ pub struct WarmEstimate {
     pub hit_ratio: f64,
     /// The hit ratio gained.
     pub gain: f64,
-    /// The interval of that, 95 %.
+    /// The interval of what will be measured of it, 95 %, where as much traffic is measured before and
+    /// after as the newer part had.
     pub interval: (f64, f64),
 }
 
@@ -125,19 +126,13 @@ fn summed(keys: Vec<WarmKey>, blocks: &[(u64, u64, u64)]) -> WarmEstimate {
     let ratio = |hits: u64, all: u64| hits as f64 / all.max(1) as f64;
     let plain = ratio(blocks.iter().map(|b| b.1).sum(), total);
     let gain = ratio(blocks.iter().map(|b| b.2).sum(), total) - plain;
-    let gains: Vec<f64> = blocks
-        .iter()
-        .filter(|b| b.0 > 0)
-        .map(|b| ratio(b.2, b.0) - ratio(b.1, b.0))
-        .collect();
-    let count = gains.len() as f64;
-    let mean = gains.iter().sum::<f64>() / count;
-    let squares: f64 = gains.iter().map(|g| (g - mean).powi(2)).sum();
-    let error = if gains.len() > 1 {
-        (squares / (count - 1.0) / count).sqrt()
-    } else {
-        f64::INFINITY
+    let ratios = |hits: fn(&(u64, u64, u64)) -> u64| -> Vec<f64> {
+        let seen = blocks.iter().filter(|b| b.0 > 0);
+        seen.map(|b| ratio(hits(b), b.0)).collect()
     };
+    // Both sides here saw the same traffic; what is measured later does not, so that the noise of
+    // either side counts: once for this estimate, and once for that measurement.
+    let error = (2.0 * (variance(&ratios(|b| b.1)) + variance(&ratios(|b| b.2)))).sqrt();
     WarmEstimate {
         keys,
         hit_ratio: plain,
@@ -147,6 +142,17 @@ fn summed(keys: Vec<WarmKey>, blocks: &[(u64, u64, u64)]) -> WarmEstimate {
             (gain + T_95 * error).min(1.0),
         ),
     }
+}
+
+/// The variance of the mean, from the spread of the blocks.
+fn variance(ratios: &[f64]) -> f64 {
+    if ratios.len() < 2 {
+        return f64::INFINITY;
+    }
+    let count = ratios.len() as f64;
+    let mean = ratios.iter().sum::<f64>() / count;
+    let squares: f64 = ratios.iter().map(|r| (r - mean).powi(2)).sum();
+    squares / (count - 1.0) / count
 }
 
 #[cfg(test)]

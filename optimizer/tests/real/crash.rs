@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use driftline_optimizer::protocol::{Closure, Next};
 use driftline_optimizer::run::{is_kept, system_clock};
 use driftline_optimizer::{FileJournal, Optimizer};
 use tokio::sync::Notify;
 
-use super::harness::{Server, Stopping, Traffic, config, optimizer, orders, person};
+use super::harness::{Server, Stopping, Traffic, hasty, optimizer, orders, person};
 use super::index::{READ, missing, ours};
 
 /// More steps than an action takes until its first verdict.
@@ -21,11 +20,9 @@ async fn killed_at_any_step_it_resumes_or_reverts() {
         return;
     };
     let client = server.client().await;
-    orders(&client, 20_000).await;
+    orders(&client, 5_000).await;
     let traffic = Traffic::run(server.client().await, READ, 1000);
-    let mut config = config(vec![server.config("shop")]);
-    config.window = Duration::from_millis(400);
-    config.verify.calls_min = 10;
+    let config = hasty(vec![server.config("shop")]);
     let mut crashes = 0;
     for stop in 0..STEPS_MAX {
         for after in [false, true] {

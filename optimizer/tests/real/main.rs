@@ -2,6 +2,8 @@
 
 mod cache;
 mod crash;
+mod database;
 mod harness;
 mod index;
+mod planner;
 mod setting;
