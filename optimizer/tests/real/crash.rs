@@ -7,6 +7,7 @@ use driftline_optimizer::protocol::{Closure, Next};
 use driftline_optimizer::run::{is_kept, system_clock};
 use driftline_optimizer::{FileJournal, Optimizer};
 use tokio::sync::Notify;
+use tokio_postgres::Client;
 
 use super::harness::{Server, Stopping, Traffic, hasty, optimizer, orders, person};
 use super::index::{READ, missing, ours};
@@ -46,13 +47,7 @@ async fn killed_at_any_step_it_resumes_or_reverts() {
                 () = stopped.notified() => true,
             };
             drop(victim);
-            // The lock goes with the session of the one that was killed.
-            let lock = "SELECT pg_advisory_lock(1685219686, hashtext(current_database()))";
-            client.batch_execute(lock).await.expect("the lock is free");
-            client
-                .batch_execute("SELECT pg_advisory_unlock_all()")
-                .await
-                .expect("free");
+            lock_is_free(&client).await;
             let resumed = optimizer(config.clone(), directory.path());
             let states = resumed.resume().await.expect("it resumes");
             let next = states.first().map(|state| resumed.next(state));
@@ -85,4 +80,14 @@ async fn killed_at_any_step_it_resumes_or_reverts() {
         }
     }
     panic!("an action takes more than {STEPS_MAX} steps");
+}
+
+/// The lock goes with the session of the one that was killed.
+async fn lock_is_free(client: &Client) {
+    for statement in [
+        "SELECT pg_advisory_lock(1685219686, hashtext(current_database()))",
+        "SELECT pg_advisory_unlock_all()",
+    ] {
+        client.batch_execute(statement).await.expect("it is free");
+    }
 }
