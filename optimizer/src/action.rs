@@ -5,11 +5,13 @@
 //! Performing them is left to [`postgres`], [`redis`] and [`crate::warm`]; whether one may be
 //! performed to [`crate::gate`].
 
+pub mod hypothetical;
 pub mod inverse;
 pub mod plan;
 pub mod postgres;
 pub mod redis;
 pub mod sql;
+pub mod statement;
 pub mod value;
 
 use std::collections::BTreeSet;

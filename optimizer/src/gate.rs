@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::action::hypothetical::Hypothetical;
 use crate::action::{Action, ActionKind, RedisParameter, Setting, TableOption};
 use crate::config::{Day, OptimizerConfig};
 use crate::duration;
@@ -46,6 +47,8 @@ pub struct Known {
     pub needs_bytes: Option<u64>,
     /// Reads from and writes to the table, in calls and rows.
     pub reads_writes: Option<(u64, u64)>,
+    /// What the planner expects of the index; `None` where it was not asked.
+    pub hypothetical: Option<Hypothetical>,
 }
 
 /// A reason against applying a recommendation now.
@@ -78,6 +81,8 @@ pub enum Refusal {
     Disk(String),
     /// The table is written too much.
     Writes(String),
+    /// The planner would not use the index, or not to much avail.
+    Unused(String),
     /// The plan found a problem.
     Plan(String),
 }
@@ -108,6 +113,7 @@ impl fmt::Display for Refusal {
                     None => f.write_str("it was undone before; left alone for ever"),
                 }
             }
+            Self::Unused(why) => write!(f, "the planner would not use it: {why}"),
             Self::Busy(what) | Self::Disk(what) | Self::Writes(what) | Self::Plan(what) => {
                 f.write_str(what)
             }
@@ -140,6 +146,12 @@ pub fn refusals(
     all.extend(busy(config, known));
     all.extend(disk_full(config, known));
     all.extend(written_too_much(config, recommendation, action, known));
+    let expected = known.hypothetical.as_ref();
+    all.extend(
+        expected
+            .and_then(Hypothetical::refused)
+            .map(Refusal::Unused),
+    );
     all
 }
 

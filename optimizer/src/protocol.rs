@@ -7,6 +7,9 @@
 
 pub mod event;
 pub mod next;
+mod order;
+#[cfg(test)]
+mod properties;
 
 use std::collections::BTreeMap;
 
@@ -297,7 +300,7 @@ impl State {
 
     /// Takes one more step.
     pub fn apply(&mut self, record: &Record) -> Result<(), ProtocolError> {
-        if let Some(problem) = self.problem(&record.step) {
+        if let Some(problem) = order::problem(self, &record.step) {
             return Err(out_of_order(record, &record.step, problem));
         }
         self.last_us = record.ts_us;
@@ -324,7 +327,7 @@ impl State {
             Step::GuardBreached { reason } => self.breach = Some(reason),
             Step::VerdictReached { check, verdict } => self.verdicts.push((check, verdict)),
             Step::RevertStarted { reason } => {
-                let failures = self.revert_failures();
+                let failures = 0;
                 self.reverted = Reverted::Started { reason, failures };
             }
             Step::RevertSucceeded { .. } => {
@@ -368,46 +371,6 @@ impl State {
             Reverted::Started { failures, .. } => failures,
             _ => 0,
         }
-    }
-
-    /// Why `step` cannot come now.
-    fn problem(&self, step: &Step) -> Option<&'static str> {
-        let not_started = self.applied == Applied::NotStarted;
-        let started = self.applied == Applied::Started;
-        let succeeded = matches!(self.applied, Applied::Succeeded { .. });
-        let reverting = matches!(self.reverted, Reverted::Started { .. });
-        let (fine, problem) = match step {
-            Step::DryRunPassed { .. } | Step::Approved { .. } => {
-                (not_started, "the change has begun")
-            }
-            Step::BaselineFrozen { .. } => (
-                not_started && self.approved.is_some(),
-                "it must be approved and not yet begun",
-            ),
-            Step::ApplyStarted { .. } => (
-                not_started && self.baseline.is_some() && self.inverse.is_some(),
-                "a baseline and an inverse must be stored first",
-            ),
-            Step::ApplyProgressed { .. } | Step::ApplySucceeded { .. } => {
-                (started, "the change has not begun, or has ended")
-            }
-            Step::ApplyFailed { .. } => (
-                started || not_started,
-                "the change has ended, and must be reverted instead",
-            ),
-            Step::WindowObserved { .. }
-            | Step::GuardBreached { .. }
-            | Step::VerdictReached { .. } => (succeeded, "the change has not taken place"),
-            Step::RevertStarted { .. } => (
-                !not_started && self.inverse.is_some(),
-                "there is no change to revert",
-            ),
-            Step::RevertSucceeded { .. } | Step::RevertFailed { .. } => {
-                (reverting, "no revert has begun")
-            }
-            Step::ExternalChangeDetected { .. } => (!not_started, "there is no change of ours"),
-        };
-        (!fine).then_some(problem)
     }
 }
 

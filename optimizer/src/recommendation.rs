@@ -169,6 +169,24 @@ impl Recommendation {
         )
     }
 
+    /// The database that its subject names, where an action on a table has the subject
+    /// `database.schema.name`, of the table or of its index, or `database queryid`. Otherwise the
+    /// action is about the database of the server's URL, or about the whole server.
+    pub fn database(&self) -> Option<&str> {
+        let action = self.action.as_ref()?;
+        let table = action.table()?.to_string();
+        let index = action.index_name().map(|index| index.to_string());
+        let object = |name: &String| self.subject.strip_suffix(name)?.strip_suffix('.');
+        let statement = || {
+            let (database, id) = self.subject.rsplit_once(' ')?;
+            id.parse::<i64>().is_ok().then_some(database)
+        };
+        let found = object(&table)
+            .or_else(|| index.as_ref().and_then(object))
+            .or_else(statement)?;
+        (!found.is_empty()).then_some(found)
+    }
+
     /// Reads it from an event's attribute.
     pub fn from_json(text: &str) -> Result<Self, RecommendationError> {
         if text.len() > RECOMMENDATION_BYTES_MAX {
@@ -290,6 +308,36 @@ mod tests {
         assert_eq!(one.id, recommendation().id);
         let id = Recommendation::fingerprint("P2", "shop", "public.orders", Some(&other));
         assert_ne!(one.id, id);
+    }
+
+    #[test]
+    fn the_database_is_read_from_the_subject_of_what_is_done_to_a_table() {
+        let of = |subject: &str| {
+            let mut one = recommendation();
+            one.subject = subject.to_owned();
+            one.database().map(str::to_owned)
+        };
+        assert_eq!(of("shop.public.orders").as_deref(), Some("shop"));
+        assert_eq!(of("my.shop.public.orders").as_deref(), Some("my.shop"));
+        assert_eq!(of("shop -17").as_deref(), Some("shop"));
+        for other in [
+            "public.orders",
+            ".public.orders",
+            "orders",
+            "shop orders",
+            "",
+        ] {
+            assert_eq!(of(other), None, "{other:?}");
+        }
+        let mut dropped = recommendation();
+        dropped.action = Some(Action::DropIndex {
+            table: TableName::new("public", "orders"),
+            index: "orders_x".to_owned(),
+        });
+        dropped.subject = "shop.public.orders_x".to_owned();
+        assert_eq!(dropped.database(), Some("shop"));
+        dropped.action = None;
+        assert_eq!(dropped.database(), None);
     }
 
     #[test]

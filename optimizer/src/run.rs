@@ -5,12 +5,14 @@
 
 mod act;
 mod look;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::action::Plan;
+use self::sessions::Sessions;
 use crate::action::postgres::Observed;
+use crate::action::{Plan, hypothetical};
 use crate::config::{ConfigError, OptimizerConfig};
 use crate::gate::{Approval, Refusal};
 use crate::journal::{Journal, JournalError};
@@ -92,6 +94,7 @@ pub struct Optimizer<J> {
     policy: Policy,
     journal: J,
     clock: fn() -> i64,
+    sessions: Sessions,
 }
 
 /// The time, in microseconds since 1970 UTC.
@@ -115,6 +118,7 @@ impl<J: Journal> Optimizer<J> {
             config,
             journal,
             clock,
+            sessions: Sessions::default(),
         })
     }
 
@@ -125,6 +129,12 @@ impl<J: Journal> Optimizer<J> {
 
     /// Plans each recommendation, and says what stands against it. Changes nothing.
     pub async fn plan(&self, all: &[Recommendation]) -> Result<Vec<Report>, OptimizeError> {
+        let reports = self.planned(all).await;
+        self.sessions.end();
+        reports
+    }
+
+    async fn planned(&self, all: &[Recommendation]) -> Result<Vec<Report>, OptimizeError> {
         let states = self.states().await?;
         let mut reports = Vec::with_capacity(all.len());
         for recommendation in all {
@@ -147,6 +157,17 @@ impl<J: Journal> Optimizer<J> {
         recommendation: &Recommendation,
         approval: Approval,
     ) -> Result<State, OptimizeError> {
+        let applied = self.begun(recommendation, approval).await;
+        self.sessions.end();
+        applied
+    }
+
+    async fn begun(
+        &self,
+        recommendation: &Recommendation,
+        approval: Approval,
+    ) -> Result<State, OptimizeError> {
+        let lock = self.lock(recommendation).await?;
         let states = self.states().await?;
         let (plan, refusals) = self
             .gate(recommendation, Some(&approval), &states, None)
@@ -156,14 +177,17 @@ impl<J: Journal> Optimizer<J> {
         };
         let now = (self.clock)().to_string();
         let action = format!("action-{}", fingerprint(&[&recommendation.id, &now]));
+        let recommendation = hypothetical::estimated(recommendation, &plan);
         let planned = Step::DryRunPassed {
             recommendation: Box::new(recommendation.clone()),
             plan,
         };
-        let mut state = self.begin(action, planned, recommendation).await?;
+        let mut state = self.begin(action, planned, &recommendation).await?;
         self.keep(&mut state, Step::Approved { by: approval })
             .await?;
-        self.drive(state, &self.policy).await
+        let state = self.steps(state, &self.policy).await?;
+        drop(lock);
+        Ok(state)
     }
 
     /// Goes on with every action that is under way, or whose next check is due.
@@ -199,6 +223,14 @@ impl<J: Journal> Optimizer<J> {
 
     /// Undoes an action, whatever its verdict.
     pub async fn revert(&self, id: &str, reason: &str) -> Result<State, OptimizeError> {
+        let reverted = self.undone(id, reason).await;
+        self.sessions.end();
+        reverted
+    }
+
+    async fn undone(&self, id: &str, reason: &str) -> Result<State, OptimizeError> {
+        let lock = self.lock(&self.status(id).await?.recommendation).await?;
+        // Whoever had the lock may have gone on meanwhile.
         let mut state = self.status(id).await?;
         let undone = matches!(state.reverted, Reverted::Succeeded { .. });
         let untouched = matches!(
@@ -208,12 +240,17 @@ impl<J: Journal> Optimizer<J> {
         if undone || untouched || state.inverse.is_none() || state.external.is_some() {
             return Err(OptimizeError::NothingToRevert { id: id.to_owned() });
         }
-        if state.reverted == Reverted::NotStarted && !self.changed_by_others(&mut state).await? {
+        // One that is stuck is tried again: whoever asks may have removed what was in its way.
+        let stuck = matches!(self.next(&state), Next::Closed(Closure::Stuck(_)));
+        let begins = stuck || state.reverted == Reverted::NotStarted;
+        if begins && !self.taken_over(&mut state).await? {
             let reason = reason.to_owned();
             self.keep(&mut state, Step::RevertStarted { reason })
                 .await?;
         }
-        self.drive(state, &self.policy).await
+        let state = self.steps(state, &self.policy).await?;
+        drop(lock);
+        Ok(state)
     }
 
     /// Where an action stands.
@@ -250,8 +287,19 @@ impl<J: Journal> Optimizer<J> {
     }
 
     /// Performs steps until the action rests.
-    async fn drive(&self, mut state: State, policy: &Policy) -> Result<State, OptimizeError> {
-        let lock = self.lock(&state).await?;
+    async fn drive(&self, state: State, policy: &Policy) -> Result<State, OptimizeError> {
+        let lock = self.lock(&state.recommendation).await?;
+        // Whoever had the lock may have gone on meanwhile.
+        let driven = match self.status(&state.action).await {
+            Ok(state) => self.steps(state, policy).await,
+            Err(error) => Err(error),
+        };
+        self.sessions.end();
+        drop(lock);
+        driven
+    }
+
+    async fn steps(&self, mut state: State, policy: &Policy) -> Result<State, OptimizeError> {
         let mut bad_windows = 0;
         loop {
             let next = next_step(&state, (self.clock)(), policy);
@@ -276,7 +324,6 @@ impl<J: Journal> Optimizer<J> {
                 Next::Revert { reason } => self.undo(&mut state, reason).await?,
             }
         }
-        drop(lock);
         Ok(state)
     }
 
@@ -312,9 +359,7 @@ impl<J: Journal> Optimizer<J> {
     /// Undoes the change once, if it is still ours.
     async fn undo(&self, state: &mut State, reason: String) -> Result<(), OptimizeError> {
         if state.reverted == Reverted::NotStarted {
-            if matches!(state.applied, Applied::Succeeded { .. })
-                && self.changed_by_others(state).await?
-            {
+            if self.taken_over(state).await? {
                 return Ok(());
             }
             return self.keep(state, Step::RevertStarted { reason }).await;
@@ -377,6 +422,12 @@ impl<J: Journal> Optimizer<J> {
         self.keep(state, Step::ExternalChangeDetected { found })
             .await?;
         Ok(true)
+    }
+
+    /// Whether a change that took place is somebody else's business by now.
+    async fn taken_over(&self, state: &mut State) -> Result<bool, OptimizeError> {
+        Ok(matches!(state.applied, Applied::Succeeded { .. })
+            && self.changed_by_others(state).await?)
     }
 
     async fn begin(

@@ -111,10 +111,12 @@ pub fn find<'a>(
     Ok(server)
 }
 
-/// A session whose statements give up as configured.
+/// A session with `database`, or with that of the server's URL, whose statements give up as
+/// configured.
 pub async fn postgres(
     config: &OptimizerConfig,
     server: &ServerConfig,
+    database: Option<&str>,
 ) -> Result<Client, ServerError> {
     let name = || server.name.clone();
     let mut parsed =
@@ -124,6 +126,9 @@ pub async fn postgres(
         })?;
     if let Some(password) = password(server).await? {
         parsed.password(password);
+    }
+    if let Some(database) = database {
+        parsed.dbname(database);
     }
     parsed
         .application_name(APPLICATION)
@@ -158,9 +163,10 @@ pub async fn set_timeouts(
     client.batch_execute(&text).await
 }
 
-/// A session that holds the optimizer's lock of its database until it is dropped.
+/// A session that holds the optimizer's lock of the server until it is dropped. It is with the
+/// database of the server's URL whatever database is changed: one change at a time holds for all.
 pub async fn lock(config: &OptimizerConfig, server: &ServerConfig) -> Result<Client, ServerError> {
-    let client = postgres(config, server).await?;
+    let client = postgres(config, server, None).await?;
     let row = client
         .query_one(
             "SELECT pg_try_advisory_lock($1, hashtext(current_database()))",

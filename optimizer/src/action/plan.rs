@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hypothetical::Hypothetical;
+
 /// What would be done, and what stands against it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -20,4 +22,7 @@ pub struct Plan {
     pub needs_bytes: Option<u64>,
     /// Reads from and writes to the table since its counters began.
     pub reads_writes: Option<(u64, u64)>,
+    /// What the planner expects of the index that would be created; `None` where it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hypothetical: Option<Hypothetical>,
 }

@@ -3,6 +3,7 @@
 //!
 //! Every step may be repeated: after a crash it is not known how far the last one came.
 
+mod hypothetical;
 mod index;
 mod option;
 mod plan;
@@ -55,13 +56,14 @@ pub struct Postgres<'a> {
 }
 
 impl<'a> Postgres<'a> {
-    /// Opens a session.
+    /// Opens a session with `database`, or with that of the server's URL.
     pub async fn connect(
         config: &'a OptimizerConfig,
         server: &'a ServerConfig,
+        database: Option<&str>,
     ) -> Result<Self, ServerError> {
         Ok(Self {
-            client: server::postgres(config, server).await?,
+            client: server::postgres(config, server, database).await?,
             server,
             config,
         })
@@ -70,6 +72,18 @@ impl<'a> Postgres<'a> {
     /// A dry run.
     pub async fn plan(&self, action: &Action) -> Result<Plan, ServerError> {
         plan::plan(self, action).await
+    }
+
+    /// Adds to the dry run what the planner expects of an index that is to be created, for the
+    /// statements `wanted`, or for all on its table where none is named.
+    pub async fn ask_planner(
+        &self,
+        database: Option<&str>,
+        action: &Action,
+        wanted: &[i64],
+        plan: &mut Plan,
+    ) -> Result<(), ServerError> {
+        hypothetical::plan(self, database, action, wanted, plan).await
     }
 
     /// What undoes `action` exactly, as things are now.

@@ -30,13 +30,10 @@ pub fn command(action: &Action) -> String {
             predicate,
         } => {
             let name = action.index_name().map(|n| n.name).unwrap_or_default();
-            let columns: Vec<_> = columns.iter().map(|c| identifier(c)).collect();
             format!(
-                "CREATE INDEX CONCURRENTLY {} ON {} USING btree ({}){}",
+                "CREATE INDEX CONCURRENTLY {} {}",
                 identifier(&name),
-                qualified(table),
-                columns.join(", "),
-                predicate.as_ref().map(condition).unwrap_or_default()
+                index_tail(table, columns, predicate.as_ref())
             )
         }
         Action::DropIndex { table, index } => drop_index(&TableName::new(&table.schema, index)),
@@ -58,6 +55,31 @@ pub fn command(action: &Action) -> String {
             )
         }
     }
+}
+
+/// The index of an action as HypoPG wants it; `None` if the action creates none.
+pub fn hypothetical_index(action: &Action) -> Option<String> {
+    match action {
+        Action::CreateIndex {
+            table,
+            columns,
+            predicate,
+        } => Some(format!(
+            "CREATE INDEX {}",
+            index_tail(table, columns, predicate.as_ref())
+        )),
+        _ => None,
+    }
+}
+
+fn index_tail(table: &TableName, columns: &[String], predicate: Option<&Predicate>) -> String {
+    let columns: Vec<_> = columns.iter().map(|c| identifier(c)).collect();
+    format!(
+        "ON {} USING btree ({}){}",
+        qualified(table),
+        columns.join(", "),
+        predicate.map(condition).unwrap_or_default()
+    )
 }
 
 /// Drops an index without blocking writers.

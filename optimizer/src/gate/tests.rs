@@ -6,6 +6,7 @@ use driftline_schemas::metric::Component;
 
 use super::*;
 use crate::action::TableName;
+use crate::action::hypothetical::Explained;
 use crate::recommendation::{Estimate, Risk, Verification};
 
 /// 2023-11-14 22:13:20 UTC, a Tuesday.
@@ -228,6 +229,31 @@ fn a_busy_machine_and_a_full_disk_refuse() {
         asked(&open(), index(), &disk(0, false))[..],
         [Refusal::Disk(_)]
     ));
+}
+
+#[test]
+fn an_index_that_the_planner_would_not_use_is_refused() {
+    let expected = |used, after| Known {
+        hypothetical: Hypothetical::of(vec![Explained {
+            id: 1,
+            calls: 1,
+            before: 100.0,
+            after,
+            used,
+            shape: String::new(),
+        }]),
+        ..known()
+    };
+    assert_eq!(asked(&open(), index(), &expected(true, 50.0)), []);
+    for (used, after) in [(true, 51.0), (false, 100.0)] {
+        let all = asked(&open(), index(), &expected(used, after));
+        assert!(matches!(all[..], [Refusal::Unused(_)]), "{all:?}");
+        assert!(
+            all[0]
+                .to_string()
+                .starts_with("the planner would not use it")
+        );
+    }
 }
 
 #[test]

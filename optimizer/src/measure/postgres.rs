@@ -186,7 +186,7 @@ fn statements_query(view: &str) -> String {
 }
 
 /// A pattern for statements that name `table`; of a quoted name its quotes are boundaries.
-fn named(table: Option<&TableName>) -> String {
+pub(crate) fn named(table: Option<&TableName>) -> String {
     let Some(table) = table else {
         return String::new();
     };

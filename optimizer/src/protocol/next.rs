@@ -187,7 +187,7 @@ fn after(state: &State, applied_us: i64, now_us: i64, policy: &Policy) -> Next {
 
 /// Whether a verdict undoes the change. Later on only harm does: that a day brought too little to
 /// judge says nothing against what was kept.
-fn undoes(check: Check, verdict: &Verdict) -> bool {
+pub(super) fn undoes(check: Check, verdict: &Verdict) -> bool {
     match check {
         Check::Immediate => verdict.outcome != Outcome::Kept,
         Check::First | Check::Last => verdict.outcome == Outcome::Regressed,

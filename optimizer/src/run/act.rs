@@ -2,7 +2,6 @@
 
 use super::look::kind;
 use super::{OptimizeError, Optimizer};
-use crate::action::postgres::Postgres;
 use crate::action::redis::Redis;
 use crate::action::{Action, Inverse, WarmKey, sql};
 use crate::config::{ServerConfig, ServerKind};
@@ -82,10 +81,12 @@ impl<J: Journal> Optimizer<J> {
         let target = state.recommendation.target.clone();
         let step = match (kind(&action), &action) {
             (ServerKind::Postgres, _) => {
-                let server = server::find(&self.config, &target, ServerKind::Postgres)?;
-                let postgres = Postgres::connect(&self.config, server).await?;
+                let postgres = self.postgres(&state.recommendation).await?;
                 match postgres.apply(&action).await {
-                    Ok(note) => Step::ApplySucceeded { note },
+                    Ok(note) => {
+                        self.sessions.give_back(&state.recommendation, postgres);
+                        Step::ApplySucceeded { note }
+                    }
                     Err(failure) => Step::ApplyFailed {
                         reason: failure.error.to_string(),
                         remnant: failure.remnant,
@@ -142,9 +143,10 @@ impl<J: Journal> Optimizer<J> {
         let target = &state.recommendation.target;
         Ok(match kind(action) {
             ServerKind::Postgres => {
-                let server = server::find(&self.config, target, ServerKind::Postgres)?;
-                let postgres = Postgres::connect(&self.config, server).await?;
-                postgres.inverse(action).await?
+                let postgres = self.postgres(&state.recommendation).await?;
+                let inverse = postgres.inverse(action).await?;
+                self.sessions.give_back(&state.recommendation, postgres);
+                inverse
             }
             ServerKind::Redis => {
                 let server = server::find(&self.config, target, ServerKind::Redis)?;
@@ -177,9 +179,10 @@ impl<J: Journal> Optimizer<J> {
                 Ok(format!("{removed} of {} keys removed", state.warmed.len()))
             }
             other => {
-                let server = server::find(&self.config, target, ServerKind::Postgres)?;
-                let postgres = Postgres::connect(&self.config, server).await?;
-                Ok(postgres.revert(other).await?)
+                let postgres = self.postgres(&state.recommendation).await?;
+                let told = postgres.revert(other).await?;
+                self.sessions.give_back(&state.recommendation, postgres);
+                Ok(told)
             }
         }
     }

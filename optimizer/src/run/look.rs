@@ -1,11 +1,12 @@
 //! What is asked of servers and of the machine: dry runs, windows, whether a change is still ours.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::{OptimizeError, Optimizer};
 use crate::action::postgres::{Observed, Postgres};
 use crate::action::redis::Redis;
-use crate::action::{Action, ActionKind, Plan};
+use crate::action::{Action, ActionKind, Plan, hypothetical, sql};
 use crate::config::ServerKind;
 use crate::gate::{self, Approval, Known, Refusal};
 use crate::host;
@@ -13,7 +14,7 @@ use crate::journal::Journal;
 use crate::measure::{self, Window};
 use crate::protocol::{State, next_step};
 use crate::recommendation::{Recommendation, Verification};
-use crate::server;
+use crate::server::{self, ServerError};
 use crate::warm::loader;
 
 impl<J: Journal> Optimizer<J> {
@@ -31,7 +32,8 @@ impl<J: Journal> Optimizer<J> {
         };
         let plan = self.dry_run(recommendation, action).await?;
         let known = self.known(recommendation, &plan, states, own);
-        let mut refusals = gate::refusals(&self.config, recommendation, approval, &known);
+        let estimated = hypothetical::estimated(recommendation, &plan);
+        let mut refusals = gate::refusals(&self.config, &estimated, approval, &known);
         refusals.extend(plan.problems.iter().cloned().map(Refusal::Plan));
         Ok((Some(plan), refusals))
     }
@@ -72,6 +74,7 @@ impl<J: Journal> Optimizer<J> {
             disk: directory.and_then(host::disk),
             needs_bytes: plan.needs_bytes,
             reads_writes: plan.reads_writes,
+            hypothetical: plan.hypothetical.clone(),
         }
     }
 
@@ -82,15 +85,12 @@ impl<J: Journal> Optimizer<J> {
     ) -> Result<Plan, OptimizeError> {
         let mut plan = match kind(action) {
             ServerKind::Postgres => {
-                let server =
-                    server::find(&self.config, &recommendation.target, ServerKind::Postgres)?;
-                let postgres = Postgres::connect(&self.config, server).await?;
-                let mut plan = postgres.plan(action).await?;
-                let view = measure::postgres::statements_view(&postgres.client, server).await?;
-                if view.is_none() && recommendation.verification == Verification::Work {
-                    let told = "it is judged by work per call, which needs pg_stat_statements";
-                    plan.problems.push(told.to_owned());
-                }
+                let mut plan = self.postgres_plan(recommendation, action).await?;
+                plan.notes.extend(
+                    recommendation
+                        .database()
+                        .map(|database| format!("it is done in the database {database:?}")),
+                );
                 plan
             }
             ServerKind::Redis => {
@@ -106,6 +106,35 @@ impl<J: Journal> Optimizer<J> {
         Ok(plan)
     }
 
+    async fn postgres_plan(
+        &self,
+        recommendation: &Recommendation,
+        action: &Action,
+    ) -> Result<Plan, OptimizeError> {
+        let postgres = match self.postgres(recommendation).await {
+            Ok(postgres) => postgres,
+            Err(error) => return no_database(recommendation, action, error),
+        };
+        let mut plan = postgres.plan(action).await?;
+        let view = measure::postgres::statements_view(&postgres.client, postgres.server).await?;
+        if view.is_none() && recommendation.verification == Verification::Work {
+            let told = "it is judged by work per call, which needs pg_stat_statements";
+            plan.problems.push(told.to_owned());
+        }
+        // What is impossible anyway need not be explained.
+        if plan.problems.is_empty() {
+            let estimate = recommendation.estimate.as_ref();
+            let wanted = estimate
+                .map(|e| e.statements.as_slice())
+                .unwrap_or_default();
+            postgres
+                .ask_planner(recommendation.database(), action, wanted, &mut plan)
+                .await?;
+        }
+        self.sessions.give_back(recommendation, postgres);
+        Ok(plan)
+    }
+
     /// Whether the change is as we left it.
     pub(super) async fn observe(&self, state: &State) -> Result<Observed, OptimizeError> {
         let (Some(action), Some(inverse)) = (&state.recommendation.action, &state.inverse) else {
@@ -114,9 +143,10 @@ impl<J: Journal> Optimizer<J> {
         let target = &state.recommendation.target;
         Ok(match kind(action) {
             ServerKind::Postgres => {
-                let server = server::find(&self.config, target, ServerKind::Postgres)?;
-                let postgres = Postgres::connect(&self.config, server).await?;
-                postgres.observe(action, inverse).await?
+                let postgres = self.postgres(&state.recommendation).await?;
+                let observed = postgres.observe(action, inverse).await?;
+                self.sessions.give_back(&state.recommendation, postgres);
+                observed
             }
             ServerKind::Redis => {
                 let server = server::find(&self.config, target, ServerKind::Redis)?;
@@ -139,19 +169,21 @@ impl<J: Journal> Optimizer<J> {
         let target = &recommendation.target;
         match kind(action) {
             ServerKind::Postgres => {
-                let server = server::find(&self.config, target, ServerKind::Postgres)?;
-                let client = server::postgres(&self.config, server).await?;
+                let postgres = self.postgres(recommendation).await?;
+                let (client, server) = (&postgres.client, postgres.server);
                 let estimate = recommendation.estimate.as_ref();
                 let wanted = estimate
                     .map(|e| e.statements.as_slice())
                     .unwrap_or_default();
                 let read = || {
                     let now_us = (self.clock)();
-                    measure::postgres::read(&client, server, action.table(), wanted, now_us)
+                    measure::postgres::read(client, server, action.table(), wanted, now_us)
                 };
                 let before = read().await?;
                 tokio::time::sleep(self.config.window).await;
-                Ok(measure::postgres::window(&before, &read().await?))
+                let after = read().await?;
+                self.sessions.give_back(recommendation, postgres);
+                Ok(measure::postgres::window(&before, &after))
             }
             ServerKind::Redis => {
                 let server = server::find(&self.config, target, ServerKind::Redis)?;
@@ -166,21 +198,55 @@ impl<J: Journal> Optimizer<J> {
         }
     }
 
-    /// The lock of the database that an action is done to, held while it is under way. Redis has none
+    /// A session with the database that a recommendation is about.
+    pub(super) async fn postgres(
+        &self,
+        recommendation: &Recommendation,
+    ) -> Result<Postgres<'_>, OptimizeError> {
+        Ok(self.sessions.open(&self.config, recommendation).await?)
+    }
+
+    /// The lock of the server that an action is done to, held while it is under way. Redis has none
     /// that would not be a key among the user's.
-    pub(super) async fn lock(&self, state: &State) -> Result<Option<Client>, OptimizeError> {
+    pub(super) async fn lock(
+        &self,
+        recommendation: &Recommendation,
+    ) -> Result<Option<Client>, OptimizeError> {
         let is_postgres = |action: &Action| kind(action) == ServerKind::Postgres;
-        if !state
-            .recommendation
-            .action
-            .as_ref()
-            .is_some_and(is_postgres)
-        {
+        if !recommendation.action.as_ref().is_some_and(is_postgres) {
             return Ok(None);
         }
-        let target = &state.recommendation.target;
+        let target = &recommendation.target;
         let server = server::find(&self.config, target, ServerKind::Postgres)?;
         Ok(Some(server::lock(&self.config, server).await?))
+    }
+}
+
+/// A database that a recommendation names, and that cannot be connected to, stands against it; any
+/// other error ends the plan.
+fn no_database(
+    recommendation: &Recommendation,
+    action: &Action,
+    error: OptimizeError,
+) -> Result<Plan, OptimizeError> {
+    let code = match &error {
+        OptimizeError::Server(ServerError::Postgres { source, .. }) => source.code(),
+        _ => None,
+    };
+    let refuses = [
+        SqlState::INVALID_CATALOG_NAME,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+    ];
+    match recommendation.database() {
+        Some(database) if code.is_some_and(|code| refuses.contains(code)) => Ok(Plan {
+            command: sql::command(action),
+            problems: vec![format!(
+                "it is about the database {database:?}, which cannot be used: {error}"
+            )],
+            ..Plan::default()
+        }),
+        _ => Err(error),
     }
 }
 

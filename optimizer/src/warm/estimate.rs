@@ -43,7 +43,8 @@ pub struct WarmEstimate {
     pub hit_ratio: f64,
     /// The hit ratio gained.
     pub gain: f64,
-    /// The interval of what a further stretch of such a length will show, 95 %.
+    /// The interval of what will be measured of it, 95 %, where as much traffic is measured before and
+    /// after as the newer part had.
     pub interval: (f64, f64),
 }
 
@@ -169,21 +170,14 @@ fn summed(keys: Vec<WarmKey>, trials: &[Trial]) -> WarmEstimate {
     let total = sum(|trial| trial.accesses);
     let plain = ratio(sum(|trial| trial.plain), total);
     let gain = ratio(sum(|trial| trial.warmed), total) - plain;
-    let gains: Vec<f64> = trials
-        .iter()
-        .filter(|trial| trial.accesses > 0)
-        .map(|trial| ratio(trial.warmed, trial.accesses) - ratio(trial.plain, trial.accesses))
-        .collect();
-    let count = gains.len() as f64;
-    let mean = gains.iter().sum::<f64>() / count;
-    let squares: f64 = gains.iter().map(|g| (g - mean).powi(2)).sum();
-    // Of a further stretch like these, which is what will be measured, not of their mean (Hahn and
-    // Meeker, "Statistical intervals", 1991, 4.7).
-    let error = if gains.len() > 1 {
-        (squares / (count - 1.0) * (1.0 + 1.0 / count)).sqrt()
-    } else {
-        f64::INFINITY
+    let ratios = |hits: fn(&Trial) -> u64| -> Vec<f64> {
+        let seen = trials.iter().filter(|trial| trial.accesses > 0);
+        seen.map(|trial| ratio(hits(trial), trial.accesses)).collect()
     };
+    // Both sides here saw the same traffic; what is measured later does not, so that the noise of
+    // either side counts: once for this estimate, and once for that measurement.
+    let noise = variance(&ratios(|trial| trial.plain)) + variance(&ratios(|trial| trial.warmed));
+    let error = (2.0 * noise).sqrt();
     WarmEstimate {
         keys,
         hit_ratio: plain,
@@ -193,6 +187,17 @@ fn summed(keys: Vec<WarmKey>, trials: &[Trial]) -> WarmEstimate {
             (gain + T_95 * error).min(1.0),
         ),
     }
+}
+
+/// The variance of the mean, from the spread of the blocks.
+fn variance(ratios: &[f64]) -> f64 {
+    if ratios.len() < 2 {
+        return f64::INFINITY;
+    }
+    let count = ratios.len() as f64;
+    let mean = ratios.iter().sum::<f64>() / count;
+    let squares: f64 = ratios.iter().map(|r| (r - mean).powi(2)).sum();
+    squares / (count - 1.0) / count
 }
 
 #[cfg(test)]

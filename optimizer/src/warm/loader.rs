@@ -153,7 +153,7 @@ impl<'a> Loader<'a> {
         let source = match (&loader.sql, &loader.get, &loader.server) {
             (Some(sql), None, Some(name)) => {
                 let server = server::find(config, name, ServerKind::Postgres)?;
-                let client = server::postgres(config, server).await?;
+                let client = server::postgres(config, server, None).await?;
                 let failed = |source| server::failed(server, source);
                 let text = format!(
                     "SET default_transaction_read_only = on; SET statement_timeout = {}",

@@ -1,30 +1,40 @@
-//! Servers and traffic.
+//! Servers, traffic, and a journal that stops where a test wants a crash.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use driftline_optimizer::action::{ActionKind, TableName};
 use driftline_optimizer::config::{ServerConfig, ServerKind};
 use driftline_optimizer::gate::Approval;
 use driftline_optimizer::recommendation::{Auto, Risk, Verification};
 use driftline_optimizer::run::system_clock;
-use driftline_optimizer::{Action, FileJournal, Optimizer, OptimizerConfig, Recommendation};
+use driftline_optimizer::{
+    Action, FileJournal, Journal, JournalError, Optimizer, OptimizerConfig, Recommendation,
+};
+use driftline_schemas::event::Event;
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
 /// The exit code of the scripts when a server cannot be had on this machine.
 const CANNOT_BE_HAD: i32 = 77;
 
+/// The servers' password as one round of SCRAM-SHA-256 makes it (RFC 5802): of the usual 4096 rounds
+/// each login would cost an unoptimised test a tenth of a second of CPU, and there are hundreds.
+const VERIFIER: &str = "SCRAM-SHA-256$1:ZHJpZnRsaW5lLXRlc3RzIQ==$tGuaNSlHlWW+wqH7MIDDr5EKmFbXUcyu4FEwnAwowOc=:el0PjI2oVDsQNHDpGx9T0rsxAYaeDVqMj6XpCBrApYM=";
+
 /// A server that answers, and is killed with its data when it is dropped.
 pub(crate) struct Server {
     kind: ServerKind,
     directory: tempfile::TempDir,
     pub(crate) url: String,
+    cheap_logins: OnceCell<()>,
 }
 
 impl Server {
@@ -46,6 +56,7 @@ impl Server {
                     kind,
                     directory,
                     url,
+                    cheap_logins: OnceCell::new(),
                 })
             }
             Err(Some(CANNOT_BE_HAD)) => {
@@ -78,7 +89,24 @@ impl Server {
 
     /// A session of a test.
     pub(crate) async fn client(&self) -> Client {
-        let (client, connection) = tokio_postgres::connect(&self.url, NoTls)
+        self.cheap_logins
+            .get_or_init(|| async {
+                let role = format!("ALTER ROLE postgres PASSWORD '{VERIFIER}'");
+                let client = Self::connect(&self.url).await;
+                client.batch_execute(&role).await.expect("it is changed");
+            })
+            .await;
+        Self::connect(&self.url).await
+    }
+
+    /// A session of a test with another database.
+    pub(crate) async fn client_of(&self, database: &str) -> Client {
+        let (server, _) = self.url.rsplit_once('/').expect("the url has a database");
+        Self::connect(&format!("{server}/{database}")).await
+    }
+
+    async fn connect(url: &str) -> Client {
+        let (client, connection) = tokio_postgres::connect(url, NoTls)
             .await
             .expect("it connects");
         tokio::spawn(connection);
@@ -116,7 +144,7 @@ fn script(kind: ServerKind, command: &str, directory: &Path) -> Result<String, O
     }
 }
 
-fn skipped(what: &str) {
+pub(crate) fn skipped(what: &str) {
     let line = format!("SKIPPED: {what}\n");
     let mut told = std::io::stderr().write_all(line.as_bytes());
     if let Some(log) = std::env::var_os("DRIFTLINE_SKIP_LOG") {
@@ -126,6 +154,22 @@ fn skipped(what: &str) {
         });
     }
     told.expect("a skipped test can be told");
+}
+
+/// As few and as short windows as there can be, and as many as it takes until there is enough in them:
+/// where nothing is said about windows, a test neither waits for them nor fails for want of them.
+pub(crate) fn hasty(servers: Vec<ServerConfig>) -> OptimizerConfig {
+    let mut config = OptimizerConfig {
+        window: Duration::from_millis(200),
+        settle: Duration::from_millis(20),
+        windows_min: 2,
+        windows_max: 1_000,
+        ..config(servers)
+    };
+    config.verify.calls_min = 5;
+    // A table that was only just filled was written more than read.
+    config.reads_per_write_min = 0.0;
+    config
 }
 
 /// A configuration in which everything is allowed and windows are short.
@@ -241,5 +285,34 @@ impl Traffic {
     pub(crate) async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("the traffic did not fail");
+    }
+}
+
+/// A journal that stops for ever at its `stop`-th event: before it is kept, or after.
+pub(crate) struct Stopping {
+    pub(crate) inner: FileJournal,
+    pub(crate) stop: usize,
+    pub(crate) after: bool,
+    pub(crate) seen: AtomicUsize,
+    pub(crate) stopped: Arc<Notify>,
+}
+
+#[async_trait]
+impl Journal for Stopping {
+    async fn append(&self, event: Event) -> Result<(), JournalError> {
+        let number = self.seen.fetch_add(1, Ordering::Relaxed);
+        if number == self.stop {
+            if self.after {
+                self.inner.append(event).await?;
+            }
+            self.stopped.notify_one();
+            std::future::pending::<()>().await;
+            return Ok(());
+        }
+        self.inner.append(event).await
+    }
+
+    async fn events(&self) -> Result<Vec<Event>, JournalError> {
+        self.inner.events().await
     }
 }
