@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -298,7 +298,10 @@ fn what_was_acknowledged_before_an_orderly_stop_stands_in_the_log() {
                 send_on(place, remote_write, &counts[1])
             });
             let until = Instant::now() + PATIENCE;
-            while counts.iter().any(|count| count.load(Ordering::Relaxed) < 50) {
+            while counts
+                .iter()
+                .any(|count| count.load(Ordering::Relaxed) < 50)
+            {
                 assert!(Instant::now() < until, "{counts:?} were acknowledged");
                 thread::yield_now();
             }
@@ -314,7 +317,9 @@ fn what_was_acknowledged_before_an_orderly_stop_stands_in_the_log() {
         (Component::Otlp, "shop.carts", by_otlp),
         (Component::Prometheus, "up", by_remote_write),
     ] {
-        let kept = found.iter().filter(|row| row.0 == component && row.1 == name);
+        let kept = found
+            .iter()
+            .filter(|row| row.0 == component && row.1 == name);
         let kept: HashSet<i64> = kept.map(|row| row.4).collect();
         let lost = sent.iter().filter(|ts_us| !kept.contains(ts_us)).count();
         assert_eq!(lost, 0, "of {} acknowledged samples of {name}", sent.len());

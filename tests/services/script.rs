@@ -58,12 +58,7 @@ impl Script {
     }
 
     /// Runs the script; its output, or its exit code.
-    fn run(
-        self,
-        command: &str,
-        directory: &Path,
-        options: &[&str],
-    ) -> Result<String, Option<i32>> {
+    fn run(self, command: &str, directory: &Path, options: &[&str]) -> Result<String, Option<i32>> {
         let output = Command::new(self.path())
             .arg(command)
             .arg(directory)

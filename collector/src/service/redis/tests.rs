@@ -41,7 +41,10 @@ impl Seen {
 
     /// The value of the one series with these labels and the server's name.
     fn value(&self, metric: &str, labels: &str) -> f64 {
-        let mut all: Vec<&str> = labels.split(',').filter(|label| !label.is_empty()).collect();
+        let mut all: Vec<&str> = labels
+            .split(',')
+            .filter(|label| !label.is_empty())
+            .collect();
         all.push(MAIN);
         all.sort_unstable();
         value(&self.rows, metric, &all.join(","))
@@ -200,7 +203,10 @@ async fn what_a_server_tells_and_what_its_keys_are_like_is_seen() {
     let seen = observed.pass().await.ok();
     let slow = seen.named("SlowCommandSeen");
     let told = |words: &str| slow.iter().any(|event| event.message.starts_with(words));
-    assert!(told("get user:* took ") && told("debug|sleep took 2"), "{slow:?}");
+    assert!(
+        told("get user:* took ") && told("debug|sleep took 2"),
+        "{slow:?}"
+    );
     let slowest = seen.value("redis.slowlog.slowest", "cmd=debug|sleep");
     assert!(slowest >= 0.02, "{slowest}");
     let entries = seen.value("redis.slowlog.entries", "");
@@ -247,7 +253,9 @@ fn documented(user: &str, password: &str) -> String {
         .take_while(|line| !line.contains("```"))
         .collect();
     let words: Vec<&str> = text.split_whitespace().collect();
-    let rules = words.join(" ").replace(">PASSWORD", &format!(">{password}"));
+    let rules = words
+        .join(" ")
+        .replace(">PASSWORD", &format!(">{password}"));
     rules.replace("SETUSER driftline", &format!("SETUSER {user}"))
 }
 
@@ -302,7 +310,10 @@ async fn the_documented_rights_are_enough_and_passwords_come_from_files_and_vari
     let error = Observed::new(by_file).pass().await.outcome;
     let error = error.expect_err("refused").to_string();
     assert!(error.contains("password_file"), "{error}");
-    assert!(!error.contains(SECRET) && !error.contains("wrong"), "{error}");
+    assert!(
+        !error.contains(SECRET) && !error.contains("wrong"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -364,7 +375,10 @@ async fn what_is_refused_is_told_once_and_not_asked_for_every_time() {
     );
     let refused = Observed::new(at(&url("nothing"))).pass().await.outcome;
     let error = refused.expect_err("INFO is refused").to_string();
-    assert!(error.contains("+info") && !error.contains(SECRET), "{error}");
+    assert!(
+        error.contains("+info") && !error.contains(SECRET),
+        "{error}"
+    );
 }
 
 /// Takes what comes until this much has been told; everything that came.
@@ -430,12 +444,13 @@ fn a_killed_server_is_told_once_and_its_return_with_new_counters_too() {
         .windows(2)
         .map(|pair| pair[1].ts_us - pair[0].ts_us)
         .collect();
-    assert!(pauses.iter().all(|pause_us| *pause_us >= 200_000), "{pauses:?}");
+    assert!(
+        pauses.iter().all(|pause_us| *pause_us >= 200_000),
+        "{pauses:?}"
+    );
     fixture.restart();
     let restarted = || EventName::Other("ServerRestarted".to_owned());
-    let (yields, events) = until(&mut services, |events| {
-        events.iter().any(is(restarted()))
-    });
+    let (yields, events) = until(&mut services, |events| events.iter().any(is(restarted())));
     // That it has recovered is told when it has been good for a while.
     assert_eq!(events.len(), 1, "{events:?}");
     let after = processed(&yields);
