@@ -128,9 +128,10 @@ impl Agent {
                 }
             }
         }
-        // What the last passes brought; what is under way is given up.
-        self.take_from_services(consumer);
-        self.services = None;
+        // What the last passes brought, and what has been taken on and not been recorded yet. A
+        // consumer that takes no more is told of the rest in vain.
+        let rest = self.services.take().map(Services::finish);
+        self.hand_over(rest.unwrap_or_default(), consumer);
         self.counts
     }
 
@@ -203,11 +204,15 @@ impl Agent {
     /// Hands over what the services have yielded since the last tick.
     fn take_from_services(&mut self, consumer: &mut dyn Consumer) -> bool {
         let yields = self.services.as_mut().map(Services::take);
+        self.hand_over(yields.unwrap_or_default(), consumer)
+    }
+
+    fn hand_over(&mut self, yields: Vec<Yield>, consumer: &mut dyn Consumer) -> bool {
         for Yield {
             ts_us,
             batches,
             events,
-        } in yields.into_iter().flatten()
+        } in yields
         {
             if !events.is_empty() && !consumer.take(Output::Events(events)) {
                 return false;

@@ -5,12 +5,13 @@
 
 pub mod duration;
 mod filter;
+mod validate;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driftline_eventlog::spool::SpoolConfig;
-use driftline_schemas::{IdError, ProducerId};
+use driftline_schemas::ProducerId;
 use serde::{Deserialize, Serialize};
 
 pub use crate::service::access_log::AccessLogConfig;
@@ -23,15 +24,12 @@ pub use crate::service::scrape::ScrapeConfig;
 pub use crate::service::websocket::WebsocketProbeConfig;
 pub use filter::NameFilter;
 pub(crate) use filter::matches_any;
+pub use validate::ConfigError;
 
 /// The shortest interval of ticks.
-const MIN_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest one, and the longest time between two syncs.
-const MAX_INTERVAL: Duration = Duration::from_secs(3_600);
-/// The most blocks that may wait in memory.
-const MAX_QUEUE_BLOCKS: usize = 100_000;
-/// The most processes or control groups that can be asked for.
-const MAX_CHOSEN: usize = 10_000;
+pub(crate) const MAX_INTERVAL: Duration = Duration::from_secs(3_600);
 /// What follows the host's name in the default producer id.
 const PRODUCER_SUFFIX: &str = "-collector";
 /// The longest producer id, as `schemas` has it.
@@ -309,79 +307,7 @@ impl Default for CgroupConfig {
     }
 }
 
-/// A configuration that cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A value is outside its range.
-    #[error("{option} = {found} is out of range: choose {range}")]
-    OutOfRange {
-        /// The option's full name.
-        option: &'static str,
-        /// Its value.
-        found: String,
-        /// What would work.
-        range: String,
-    },
-    /// The producer's id is not one.
-    #[error("collector.producer = {found:?} cannot be a producer's id")]
-    Producer {
-        /// The value.
-        found: String,
-        /// What is wrong with it.
-        source: IdError,
-    },
-}
-
 impl Config {
-    /// Checks what the types do not.
-    ///
-    /// # Errors
-    /// The first value that is out of range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let times = [
-            ("collector.interval", self.interval),
-            ("collector.sync_every", self.sync_every()),
-            ("collector.host.interval", self.host.interval),
-            ("collector.process.interval", self.process.interval),
-            ("collector.process.scan_every", self.process.scan_every),
-            ("collector.cgroup.interval", self.cgroup.interval),
-            ("collector.cgroup.scan_every", self.cgroup.scan_every),
-        ];
-        for (option, found) in times {
-            if !(MIN_INTERVAL..=MAX_INTERVAL).contains(&found) {
-                let (found, range) = (duration::format(found), "100ms to 1h".to_owned());
-                return Err(ConfigError::OutOfRange {
-                    option,
-                    found,
-                    range,
-                });
-            }
-        }
-        let counts = [
-            (
-                "collector.queue_blocks",
-                self.queue_blocks,
-                1,
-                MAX_QUEUE_BLOCKS,
-            ),
-            ("collector.process.top", self.process.top, 0, MAX_CHOSEN),
-            ("collector.process.max", self.process.max, 1, MAX_CHOSEN),
-            ("collector.cgroup.depth", self.cgroup.depth, 0, 64),
-            ("collector.cgroup.max", self.cgroup.max, 1, MAX_CHOSEN),
-        ];
-        for (option, found, least, most) in counts {
-            if !(least..=most).contains(&found) {
-                let (found, range) = (found.to_string(), format!("{least} to {most}"));
-                return Err(ConfigError::OutOfRange {
-                    option,
-                    found,
-                    range,
-                });
-            }
-        }
-        self.producer_id("host").map(drop)
-    }
-
     /// Keeps what services must remember over restarts below the data directory, where the
     /// configuration does not say otherwise.
     pub(crate) fn with_state_below(mut self, data_dir: &Path) -> Self {
@@ -461,25 +387,6 @@ mod tests {
         for text in ["intervall = \"1s\"", "[host.disk]", "[process]\nnumber = 3"] {
             let error = toml::from_str::<Config>(text).expect_err(text).to_string();
             assert!(error.contains("unknown field"), "{error}");
-        }
-    }
-
-    #[test]
-    fn values_are_read_and_checked() {
-        let config: Config =
-            toml::from_str("interval = \"500ms\"\nsync_every = \"2s\"").expect("valid");
-        assert_eq!(config.interval, Duration::from_millis(500));
-        assert_eq!(config.sync_every(), Duration::from_secs(2));
-        let cases = [
-            ("interval = \"5ms\"", "collector.interval = 5ms"),
-            ("queue_blocks = 0", "collector.queue_blocks = 0"),
-            ("producer = \"Not One\"", "collector.producer"),
-            ("[cgroup]\nmax = 0", "collector.cgroup.max"),
-        ];
-        for (text, expected) in cases {
-            let config: Config = toml::from_str(text).expect(text);
-            let error = config.validate().expect_err(text).to_string();
-            assert!(error.contains(expected), "{error}");
         }
     }
 

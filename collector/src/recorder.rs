@@ -128,6 +128,11 @@ impl Recorder {
         self.recorded + self.samples.len() as u64
     }
 
+    /// Samples of the ticks that have ended.
+    pub(crate) fn recorded_before(&self) -> u64 {
+        self.recorded
+    }
+
     /// Ends the tick and yields its samples. The dictionary may hold series that none of them uses.
     pub fn finish(&mut self) -> SampleBatch {
         self.recorded += self.samples.len() as u64;

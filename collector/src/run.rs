@@ -77,8 +77,9 @@ pub enum CollectorError {
 
 /// Collects until a stop is requested: every interval, into the spool below `data_dir`.
 ///
-/// It returns within about 100 ms of the request, plus what the last sync takes; then all that was
-/// collected is durable and both streams are closed.
+/// It returns within about 100 ms of the request, plus what the last sync takes, and at most 3 s for
+/// the requests of receivers that are under way; then all that was collected or acknowledged is durable
+/// and both streams are closed.
 ///
 /// # Errors
 /// When it cannot start, and when the spool fails in a way that trying again does not mend.

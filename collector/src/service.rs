@@ -8,12 +8,15 @@ pub mod access_log;
 mod foreign;
 pub mod http;
 pub mod offline;
+mod options;
 pub mod otlp;
 pub mod postgres;
 pub mod redis;
 pub mod remote_write;
+mod roots;
 mod run;
 pub mod scrape;
+mod secret;
 pub mod websocket;
 
 use std::error::Error;
@@ -24,7 +27,8 @@ use async_trait::async_trait;
 use driftline_schemas as schemas;
 use driftline_schemas::{Event, SampleBatch};
 
-use crate::config::Config;
+use self::http::HeaderSource;
+use crate::config::{Config, PostgresConfig, RedisConfig, ScrapeConfig};
 use crate::recorder::Recorder;
 use run::Meter;
 pub(crate) use run::{Services, Yield};
@@ -50,6 +54,10 @@ pub(crate) trait Service: Send {
     /// # Errors
     /// What could not be reached, read or understood.
     async fn pass(&mut self, out: &mut Pass) -> Result<(), ServiceError>;
+
+    /// Ends in order: takes nothing on any more, and records what it has taken on already. By default
+    /// there is nothing of the kind.
+    async fn close(&mut self, _out: &mut Pass) {}
 }
 
 /// What a pass yields.
@@ -67,6 +75,22 @@ impl Pass {
     /// The time of the pass, in microseconds since 1970 UTC.
     pub(crate) fn ts_us(&self) -> i64 {
         self.recorder.ts_us()
+    }
+
+    /// Whether there is more than so many samples, which have been recorded before.
+    fn has_more_than(&self, recorded: u64) -> bool {
+        self.recorder.recorded() != recorded || !self.batches.is_empty() || !self.events.is_empty()
+    }
+
+    /// Takes everything, so that the next pass can begin.
+    fn take(&mut self, ts_us: i64) -> Yield {
+        let mut batches = vec![self.recorder.finish()];
+        batches.append(&mut self.batches);
+        Yield {
+            ts_us,
+            batches,
+            events: std::mem::take(&mut self.events),
+        }
     }
 
     /// Runs a task beside the passes (a connection, a listener), whose CPU time counts as this
@@ -135,8 +159,39 @@ pub(crate) enum ServiceError {
     },
 }
 
+/// Says what cannot work of what is configured, without reading files or reaching for anything.
+///
+/// # Errors
+/// The first option that is wrong, and what would do.
+pub(crate) fn check(config: &Config) -> Result<(), ServiceError> {
+    config.postgres.iter().try_for_each(postgres::check)?;
+    config.redis.iter().try_for_each(RedisConfig::check)?;
+    config.http.iter().try_for_each(http::check)?;
+    config.access_log.iter().try_for_each(access_log::check)?;
+    config.websocket.iter().try_for_each(websocket::check)?;
+    config.prometheus.iter().try_for_each(ScrapeConfig::check)?;
+    otlp::check(&config.otlp)?;
+    remote_write::check(&config.remote_write)
+}
+
+/// Says which of the secrets everybody on this machine can read.
+fn warn_of_exposed_secrets(config: &Config) {
+    let probes = config.http.iter().map(|probe| &probe.headers);
+    let probes = probes.chain(config.websocket.iter().map(|probe| &probe.headers));
+    let of_headers = probes
+        .flat_map(|headers| headers.values())
+        .filter_map(HeaderSource::secret);
+    let of_postgres = config.postgres.iter().filter_map(PostgresConfig::secret);
+    let of_redis = config.redis.iter().filter_map(RedisConfig::secret);
+    let of_scrapes = config.prometheus.iter().flat_map(ScrapeConfig::secrets);
+    let all = of_headers.chain(of_postgres).chain(of_redis);
+    all.chain(of_scrapes)
+        .for_each(|secret| secret.warn_if_exposed());
+}
+
 /// All services that the configuration asks for.
 pub(crate) fn services(config: &Config) -> Vec<Box<dyn Service>> {
+    warn_of_exposed_secrets(config);
     let mut all = postgres::services(&config.postgres, &config.discover);
     all.extend(redis::services(&config.redis, &config.discover));
     all.extend(http::services(&config.http));

@@ -1,9 +1,11 @@
 //! Scrapes and receivers end to end: from the socket through the collector into the log, and back.
 
-use std::io::{Read as _, Write as _};
+use std::collections::HashSet;
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,23 +33,27 @@ fn free() -> SocketAddr {
 /// Sends a request until somebody listens, and yields the status line of the answer.
 fn post(address: SocketAddr, path: &str, headers: &str, body: &[u8]) -> String {
     let until = Instant::now() + PATIENCE;
-    let mut stream = loop {
+    loop {
         match TcpStream::connect(address) {
-            Ok(stream) => break stream,
+            Ok(stream) => return send(stream, path, headers, body).expect("it answers"),
             Err(error) => assert!(Instant::now() < until, "{address}: {error}"),
         }
         thread::yield_now();
-    };
+    }
+}
+
+/// Sends a request over this connection, and yields the status line of the answer.
+fn send(mut stream: TcpStream, path: &str, headers: &str, body: &[u8]) -> io::Result<String> {
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/x-protobuf\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).expect("it reads");
-    stream.write_all(body).expect("it reads");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("it answers");
+    stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    answer.lines().next().unwrap_or_default().to_owned()
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
 }
 
 /// An exporter that answers every request alike; it ends with the test's process.
@@ -162,19 +168,11 @@ fn foreign(data: &Path) -> Vec<(Component, String, String, String, i64, f64)> {
     found
 }
 
-#[test]
-fn what_is_sent_and_scraped_stands_in_the_log() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let target = exporter("# TYPE shop_orders_total counter\nshop_orders_total{kind=\"a\"} 7\n");
+/// A collector with both receivers and nothing else.
+fn receiving() -> Config {
     let mut config = Config {
         interval: Duration::from_millis(100),
         sync_every: Some(Duration::from_millis(100)),
-        prometheus: vec![ScrapeConfig {
-            name: "shop".to_owned(),
-            url: format!("http://{target}/metrics"),
-            interval: Duration::from_millis(200),
-            ..ScrapeConfig::default()
-        }],
         ..Config::default()
     };
     config.host.enabled = false;
@@ -184,6 +182,22 @@ fn what_is_sent_and_scraped_stands_in_the_log() {
     (config.otlp.grpc, config.otlp.http) = (free(), free());
     config.remote_write.enabled = true;
     config.remote_write.address = free();
+    config
+}
+
+#[test]
+fn what_is_sent_and_scraped_stands_in_the_log() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let target = exporter("# TYPE shop_orders_total counter\nshop_orders_total{kind=\"a\"} 7\n");
+    let config = Config {
+        prometheus: vec![ScrapeConfig {
+            name: "shop".to_owned(),
+            url: format!("http://{target}/metrics"),
+            interval: Duration::from_millis(200),
+            ..ScrapeConfig::default()
+        }],
+        ..receiving()
+    };
     let (http, write) = (config.otlp.http, config.remote_write.address);
     let stop = Stop::new();
     let ts_us = now_us() / 1_000 * 1_000;
@@ -238,4 +252,76 @@ fn what_is_sent_and_scraped_stands_in_the_log() {
         (0, 7.0),
         "at the time of the pass"
     );
+}
+
+const SNAPPY: &str = "content-encoding: snappy\r\n";
+
+/// Sends one sample after the other, each of a time of its own, until nobody answers any more; the
+/// times of those that were acknowledged.
+fn send_on(
+    (address, path, headers): (SocketAddr, &str, &str),
+    body: fn(i64) -> Vec<u8>,
+    acknowledged: &AtomicUsize,
+) -> Vec<i64> {
+    let first_us = now_us() / 1_000 * 1_000;
+    let mut times = Vec::new();
+    for ts_us in (first_us..).step_by(1_000) {
+        let Ok(stream) = TcpStream::connect(address) else {
+            break;
+        };
+        match send(stream, path, headers, &body(ts_us)) {
+            Ok(told) if told.starts_with("HTTP/1.1 20") => times.push(ts_us),
+            _ => break,
+        }
+        acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+    times
+}
+
+#[test]
+fn what_was_acknowledged_before_an_orderly_stop_stands_in_the_log() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = receiving();
+    let (http, write) = (config.otlp.http, config.remote_write.address);
+    let stop = Stop::new();
+    let (by_otlp, by_remote_write) = thread::scope(|scope| {
+        let running = scope.spawn(|| run_ticks(&config, directory.path(), &stop, None));
+        let ending = Ending(&stop);
+        // Both listen; from now on a refused connection means that they have stopped.
+        post(http, "/v1/metrics", "", &otlp(now_us()));
+        post(write, "/api/v1/write", SNAPPY, &remote_write(now_us()));
+        let counts = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let times = thread::scope(|scope| {
+            let first = scope.spawn(|| send_on((http, "/v1/metrics", ""), otlp, &counts[0]));
+            let second = scope.spawn(|| {
+                let place = (write, "/api/v1/write", SNAPPY);
+                send_on(place, remote_write, &counts[1])
+            });
+            let until = Instant::now() + PATIENCE;
+            while counts
+                .iter()
+                .any(|count| count.load(Ordering::Relaxed) < 50)
+            {
+                assert!(Instant::now() < until, "{counts:?} were acknowledged");
+                thread::yield_now();
+            }
+            drop(ending);
+            let joined = (first.join(), second.join());
+            (joined.0.expect("no panic"), joined.1.expect("no panic"))
+        });
+        running.join().expect("no panic").expect("it runs");
+        times
+    });
+    let found = foreign(directory.path());
+    for (component, name, sent) in [
+        (Component::Otlp, "shop.carts", by_otlp),
+        (Component::Prometheus, "up", by_remote_write),
+    ] {
+        let kept = found
+            .iter()
+            .filter(|row| row.0 == component && row.1 == name);
+        let kept: HashSet<i64> = kept.map(|row| row.4).collect();
+        let lost = sent.iter().filter(|ts_us| !kept.contains(ts_us)).count();
+        assert_eq!(lost, 0, "of {} acknowledged samples of {name}", sent.len());
+    }
 }

@@ -2,7 +2,10 @@
 //!
 //! Tests of several crates include this file by its path. What to test is left to them.
 
-use super::script::{Script, Started};
+#[path = "script.rs"]
+mod script;
+
+use script::{Script, Started};
 
 const SCRIPT: Script = Script {
     file: "postgres.sh",

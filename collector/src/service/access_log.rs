@@ -33,7 +33,7 @@ use siphasher::sip::SipHasher13;
 
 use super::{Pass, Service, ServiceError};
 use crate::clock;
-use config::check;
+pub(super) use config::check;
 pub use config::{AccessLogConfig, Format};
 use counts::Counts;
 pub use json::FieldNames;

@@ -17,6 +17,9 @@ pub(super) mod wire;
 
 use std::time::Duration;
 
+use super::ServiceError;
+use super::options::Section;
+
 /// Longest name of a metric, in bytes.
 pub(super) const MAX_NAME_BYTES: usize = 512;
 /// Longest unit of a metric, in bytes.
@@ -130,6 +133,45 @@ pub(super) enum Refusal {
         /// Samples that the buffer holds.
         limit: usize,
     },
+}
+
+/// What a receiver may be asked for: the largest body, most requests and connections at once, most
+/// series and waiting samples.
+const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
+const MAX_AT_ONCE: usize = 65_536;
+const MAX_KEPT: usize = 100_000_000;
+/// How far times may lie away at most.
+const MAX_AWAY: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
+
+/// The options of a receiver that have a range.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Options {
+    pub(super) max_body_bytes: usize,
+    pub(super) max_requests: usize,
+    pub(super) max_connections: usize,
+    pub(super) limits: Limits,
+}
+
+impl Options {
+    /// Says what cannot work of them.
+    pub(super) fn check(&self, section: Section<'_>) -> Result<(), ServiceError> {
+        let limits = &self.limits;
+        section.check_counts(&[
+            ("max_body_bytes", self.max_body_bytes, 1..=MAX_BODY_BYTES),
+            ("max_requests", self.max_requests, 1..=MAX_AT_ONCE),
+            ("max_connections", self.max_connections, 1..=MAX_AT_ONCE),
+            ("max_series", limits.max_series, 1..=MAX_KEPT),
+            ("max_queued", limits.max_queued, 1..=MAX_KEPT),
+        ])?;
+        let times = [("max_age", limits.max_age), ("max_ahead", limits.max_ahead)];
+        match times.into_iter().find(|(_, found)| *found > MAX_AWAY) {
+            Some((option, _)) => {
+                let what = format!("{option} is out of range");
+                Err(section.refuse(&what, "choose at most ten years, 87840h"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The bounds of one source.

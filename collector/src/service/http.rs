@@ -20,6 +20,7 @@ use driftline_schemas::{Component, Event, EventName};
 use http::Method;
 use serde::{Deserialize, Serialize};
 
+use super::options::Section;
 use super::{Pass, Service, ServiceError};
 use crate::clock;
 use crate::config::duration;
@@ -289,29 +290,44 @@ impl Service for Probe {
     }
 }
 
-fn plan(config: &HttpProbeConfig) -> Result<Plan, ServiceError> {
-    let misconfigured = |what: String, remedy: &str| ServiceError::Misconfigured {
-        what: format!("collector.http {:?}: {what}", config.name),
-        remedy: remedy.to_owned(),
-    };
-    if config.name.is_empty() {
-        return Err(misconfigured("it has no name".to_owned(), "give it one"));
+/// Says what cannot work of a section.
+pub(super) fn check(config: &HttpProbeConfig) -> Result<(), ServiceError> {
+    let section = section(config);
+    section.check_name()?;
+    section.check_times(&[("interval", config.interval), ("time_out", config.time_out)])?;
+    understood(config).map(drop)
+}
+
+const fn section(config: &HttpProbeConfig) -> Section<'_> {
+    Section {
+        kind: "http",
+        name: config.name.as_str(),
     }
+}
+
+/// Target, method and expected statuses.
+fn understood(config: &HttpProbeConfig) -> Result<(Target, Method, Vec<(u16, u16)>), ServiceError> {
+    let section = section(config);
     let target = Target::parse(&config.url, ["http", "https"])?;
     let method = Method::from_bytes(config.method.as_bytes())
-        .map_err(|error| misconfigured(error.to_string(), "name a method such as GET"))?;
+        .map_err(|error| section.refuse(&error.to_string(), "name a method such as GET"))?;
     let statuses: Option<Vec<_>> = config
         .expect_status
         .iter()
         .map(|text| status_range(text))
         .collect();
     let statuses = statuses.filter(|all| !all.is_empty()).ok_or_else(|| {
-        let what = "expect_status is not understood".to_owned();
-        misconfigured(
-            what,
+        section.refuse(
+            "expect_status is not understood",
             "write statuses such as \"2xx\", \"404\" or \"200-204\"",
         )
     })?;
+    Ok((target, method, statuses))
+}
+
+fn plan(config: &HttpProbeConfig) -> Result<Plan, ServiceError> {
+    check(config)?;
+    let (target, method, statuses) = understood(config)?;
     let tls = match target.is_secure {
         true => Some(Tls::new(config.ca_file.as_deref(), &[b"h2", b"http/1.1"])?),
         false => None,

@@ -23,11 +23,12 @@ use driftline_schemas::metric::Component;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::Service;
 use super::foreign::intake::Outcome;
 use super::foreign::receiver::{Receiver, Source};
 use super::foreign::server::{Answer, Bounds, Endpoint};
-use super::foreign::{Limits, Refusal};
+use super::foreign::{Limits, Options, Refusal};
+use super::options::Section;
+use super::{Service, ServiceError};
 use crate::config::duration;
 use decode::Decoder;
 
@@ -98,6 +99,20 @@ impl OtlpConfig {
     }
 }
 
+/// Says what cannot work of the section.
+pub(super) fn check(config: &OtlpConfig) -> Result<(), ServiceError> {
+    let options = Options {
+        max_body_bytes: config.max_body_bytes,
+        max_requests: config.max_requests,
+        max_connections: config.max_connections,
+        limits: config.limits(),
+    };
+    options.check(Section {
+        kind: "otlp",
+        name: "",
+    })
+}
+
 pub(super) fn services(config: &OtlpConfig) -> Vec<Box<dyn Service>> {
     if !config.enabled {
         return Vec::new();
@@ -115,7 +130,7 @@ pub(super) fn services(config: &OtlpConfig) -> Vec<Box<dyn Service>> {
             },
             source: Arc::clone(&endpoint.source),
             endpoint: Arc::clone(&endpoint),
-            bound: None,
+            listening: None,
         }) as Box<dyn Service>
     };
     vec![

@@ -29,8 +29,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Service;
+use super::options::Section;
+use super::secret::Secret;
+use super::{Service, ServiceError};
 use crate::config::{DiscoverConfig, duration};
+
+/// How often free space can be measured.
+const FREE_SPACE_TIMES: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(30 * 24 * 3_600);
+/// The most statements, databases, tables or indexes that can be asked for.
+const MAX_CHOSEN: usize = 100_000;
 
 /// A PostgreSQL server.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +121,41 @@ impl fmt::Debug for PostgresConfig {
             .field("interval", &self.interval)
             .finish_non_exhaustive()
     }
+}
+
+impl PostgresConfig {
+    /// Where the password is, if not in the address.
+    pub(super) fn secret(&self) -> Option<Secret> {
+        Secret::of(self.password_file.as_deref(), self.password_env.as_deref())
+    }
+}
+
+/// Says what cannot work of a section.
+pub(super) fn check(config: &PostgresConfig) -> Result<(), ServiceError> {
+    let section = Section {
+        kind: "postgres",
+        name: &config.name,
+    };
+    section.check_name()?;
+    section.check_times(&[
+        ("interval", config.interval),
+        ("statements_every", config.statements_every),
+        ("tables_every", config.tables_every),
+        ("time_out", config.time_out),
+    ])?;
+    let every = config.free_space_every;
+    if every.is_some_and(|every| !FREE_SPACE_TIMES.contains(&every)) {
+        let what = "free_space_every is out of range";
+        return Err(section.refuse(what, "choose 10s to 720h"));
+    }
+    section.check_counts(&[
+        ("max_statements", config.max_statements, 1..=MAX_CHOSEN),
+        ("top_statements", config.top_statements, 1..=MAX_CHOSEN),
+        ("max_databases", config.max_databases, 0..=MAX_CHOSEN),
+        ("max_tables", config.max_tables, 0..=MAX_CHOSEN),
+        ("max_indexes", config.max_indexes, 0..=MAX_CHOSEN),
+    ])?;
+    address::Address::parse(config).map(drop)
 }
 
 pub(super) fn services(

@@ -1,7 +1,8 @@
 //! Redis servers, through `INFO`, the slow log and a bounded sample of the keys.
 //!
 //! One round trip a pass brings `INFO`, the new entries of the slow log and, now and then, the
-//! settings; once a minute some keys are looked at. `MONITOR` is never used, nothing is changed.
+//! settings; once a minute some keys are looked at. `MONITOR` is never used, nothing is changed, and
+//! what an eviction policy goes by is left alone as far as that can be ([`keys`]).
 //! What the figures mean for anyone is left to the rules.
 //!
 //! The least that a user needs (Redis 7; before that `~*` stands for `%R~*`):

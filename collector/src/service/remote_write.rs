@@ -19,11 +19,12 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::Service;
 use super::foreign::intake::Outcome;
 use super::foreign::receiver::{Receiver, Source};
 use super::foreign::server::{self, Answer, BodyError, Bounds, Endpoint, read_body, say, token};
-use super::foreign::{Limits, Refusal};
+use super::foreign::{Limits, Options, Refusal};
+use super::options::Section;
+use super::{Service, ServiceError};
 use crate::config::duration;
 use decode::{Decoder, Version};
 
@@ -80,6 +81,32 @@ impl Default for RemoteWriteConfig {
     }
 }
 
+impl RemoteWriteConfig {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_series: self.max_series,
+            max_queued: self.max_queued,
+            max_age: self.max_age,
+            max_ahead: self.max_ahead,
+            forget_after: FORGET_AFTER,
+        }
+    }
+}
+
+/// Says what cannot work of the section.
+pub(super) fn check(config: &RemoteWriteConfig) -> Result<(), ServiceError> {
+    let options = Options {
+        max_body_bytes: config.max_body_bytes,
+        max_requests: config.max_requests,
+        max_connections: config.max_connections,
+        limits: config.limits(),
+    };
+    options.check(Section {
+        kind: "remote_write",
+        name: "",
+    })
+}
+
 pub(super) fn services(config: &RemoteWriteConfig) -> Vec<Box<dyn Service>> {
     if !config.enabled {
         return Vec::new();
@@ -96,7 +123,7 @@ pub(super) fn services(config: &RemoteWriteConfig) -> Vec<Box<dyn Service>> {
         },
         source: Arc::clone(&endpoint.source),
         endpoint,
-        bound: None,
+        listening: None,
     })]
 }
 
@@ -114,18 +141,11 @@ type Failure = (StatusCode, String);
 
 impl RemoteWrite {
     fn new(config: &RemoteWriteConfig) -> Self {
-        let limits = Limits {
-            max_series: config.max_series,
-            max_queued: config.max_queued,
-            max_age: config.max_age,
-            max_ahead: config.max_ahead,
-            forget_after: FORGET_AFTER,
-        };
         let source = Source::new(
             Component::Prometheus,
             SUBJECT,
             Decoder::default(),
-            limits,
+            config.limits(),
             config.max_requests,
         );
         Self {

@@ -27,6 +27,8 @@ use crate::tick::micros;
 const MAX_WAITING: usize = 64;
 /// The longest pause after failures.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// How long a service may take to end in order.
+const CLOSE_TIME_OUT: Duration = Duration::from_secs(3);
 /// After so many doublings the pause grows no more.
 const MAX_DOUBLINGS: u32 = 6;
 
@@ -81,6 +83,14 @@ impl Services {
     pub(crate) fn take(&mut self) -> Vec<Yield> {
         std::iter::from_fn(|| self.yields.try_recv().ok()).collect()
     }
+
+    /// Ends the services in order; what they still had. Passes under way are given up.
+    pub(crate) fn finish(mut self) -> Vec<Yield> {
+        // Where nobody listens any more, nobody has anything.
+        let _ = self.stop.send(true);
+        // It ends when the last service has ended, which each does within its time.
+        std::iter::from_fn(|| self.yields.blocking_recv()).collect()
+    }
 }
 
 impl Drop for Services {
@@ -103,21 +113,26 @@ async fn run_all(
     sender: mpsc::Sender<Yield>,
     stopped: watch::Receiver<bool>,
 ) {
-    let tasks = services.into_iter().map(|service| {
-        let mut stopped = stopped.clone();
-        let running = run_one(service, sender.clone());
-        async move {
-            tokio::select! {
-                () = running => {}
-                _ = stopped.wait_for(|stopped| *stopped) => {}
-            }
-        }
-    });
+    let tasks: Vec<_> = services
+        .into_iter()
+        .map(|service| run_one(service, sender.clone(), stopped.clone()))
+        .collect();
+    // The channel ends with the last service.
+    drop(sender);
     futures::future::join_all(tasks).await;
 }
 
-/// Passes until nobody listens any more.
-async fn run_one(mut service: Box<dyn Service>, sender: mpsc::Sender<Yield>) {
+/// Waits until the services are to end; a sender that is gone means that too.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+/// Passes until it is to end, or nobody listens any more.
+async fn run_one(
+    mut service: Box<dyn Service>,
+    sender: mpsc::Sender<Yield>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let meter = Meter::default();
     let mut health = Health::default();
     let mut pass = Pass {
@@ -134,7 +149,11 @@ async fn run_one(mut service: Box<dyn Service>, sender: mpsc::Sender<Yield>) {
         pass.recorder.begin(pass_us);
         let recorded = pass.recorder.recorded();
         let begun = clock::mono_ns();
-        let outcome = bounded_pass(service.as_mut(), &mut pass, &meter).await;
+        let outcome = tokio::select! {
+            biased;
+            () = told(&mut stopped) => break,
+            outcome = bounded_pass(service.as_mut(), &mut pass, &meter) => outcome,
+        };
         let took = Duration::from_nanos(clock::mono_ns().saturating_sub(begun));
         failures = if outcome.is_ok() {
             0
@@ -142,30 +161,54 @@ async fn run_one(mut service: Box<dyn Service>, sender: mpsc::Sender<Yield>) {
             failures.saturating_add(1)
         };
         let subject = service.subject().to_owned();
-        let told = health.observe(service.component(), &subject, outcome, pass_us);
-        pass.events.extend(told);
+        let is_new = health.observe(service.component(), &subject, outcome, pass_us);
+        pass.events.extend(is_new);
         // Where there is nothing to observe, there is no cost worth telling either.
-        let is_idle = failures == 0
-            && pass.recorder.recorded() == recorded
-            && pass.batches.is_empty()
-            && pass.events.is_empty();
-        if is_idle {
-            sleep_until_next(every_us, failures).await;
-            continue;
+        if failures > 0 || pass.has_more_than(recorded) {
+            account(&subject, took, &meter, &mut pass.recorder);
+            if sender.send(pass.take(pass_us)).await.is_err() {
+                return;
+            }
         }
-        account(&subject, took, &meter, &mut pass.recorder);
-        let mut batches = vec![pass.recorder.finish()];
-        batches.append(&mut pass.batches);
-        let events = std::mem::take(&mut pass.events);
-        let yielded = Yield {
-            ts_us: pass_us,
-            batches,
-            events,
-        };
-        if sender.send(yielded).await.is_err() {
-            return;
+        tokio::select! {
+            biased;
+            () = told(&mut stopped) => break,
+            () = sleep_until_next(every_us, failures) => {}
         }
-        sleep_until_next(every_us, failures).await;
+    }
+    close(service, pass, &meter, &sender).await;
+}
+
+/// Ends a service; what it still had is handed over, with what a pass under way had recorded.
+async fn close(
+    mut service: Box<dyn Service>,
+    mut pass: Pass,
+    meter: &Meter,
+    sender: &mpsc::Sender<Yield>,
+) {
+    let now_us = clock::now().wall_us;
+    let recorded = pass.recorder.recorded_before();
+    pass.recorder.begin(now_us);
+    let guarded = AssertUnwindSafe(service.close(&mut pass)).catch_unwind();
+    let closing = meter.clone().meter(guarded);
+    let problem = match tokio::time::timeout(CLOSE_TIME_OUT, closing).await {
+        Ok(Ok(())) => None,
+        Ok(Err(panic)) => Some(format!(
+            "it panicked ({}): please report it",
+            panic_message(&*panic)
+        )),
+        Err(_) => Some("it took too long".to_owned()),
+    };
+    if let Some(problem) = problem {
+        tracing::error!(
+            service = service.subject(),
+            problem,
+            "a service did not end in order"
+        );
+    }
+    if pass.has_more_than(recorded) {
+        // Nobody listens where the collector did not end in order itself.
+        let _ = sender.send(pass.take(now_us)).await;
     }
 }
 

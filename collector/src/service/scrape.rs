@@ -22,11 +22,13 @@ use serde::{Deserialize, Serialize};
 
 use super::foreign::Limits;
 use super::foreign::report::Report;
+use super::options::Section;
+use super::secret::Secret;
 use super::{Pass, Service, ServiceError};
 use crate::clock;
 use crate::config::{NameFilter, duration};
 use take::Taker;
-use target::{Secret, Target, misconfigured};
+use target::{Target, misconfigured};
 
 /// How far back a sample's own time may lie.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -35,6 +37,10 @@ const MAX_AHEAD: Duration = Duration::from_secs(600);
 /// Series are forgotten after so many scrapes without them, but not within 15 minutes.
 const FORGET_AFTER_SCRAPES: u32 = 4;
 const FORGET_AFTER: Duration = Duration::from_secs(900);
+
+/// The largest exposition, and the most samples or series, that can be asked for.
+const MAX_BODY_BYTES: usize = 1024 * 1024 * 1024;
+const MAX_CHOSEN: usize = 10_000_000;
 
 /// An exporter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,8 +136,7 @@ enum Credentials {
 impl ScrapeConfig {
     fn credentials(&self) -> Credentials {
         let secret = |file: &Option<PathBuf>, env: &Option<String>| {
-            let file = file.clone().map(Secret::File);
-            file.or_else(|| env.clone().map(Secret::Env))
+            Secret::of(file.as_deref(), env.as_deref())
         };
         let bearer = secret(&self.bearer_token_file, &self.bearer_token_env);
         let password = secret(&self.password_file, &self.password_env);
@@ -142,7 +147,31 @@ impl ScrapeConfig {
         }
     }
 
-    fn check(&self) -> Result<(), ServiceError> {
+    /// Where its token and its password are.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        let pairs = [
+            (&self.bearer_token_file, &self.bearer_token_env),
+            (&self.password_file, &self.password_env),
+        ];
+        let secrets = pairs
+            .into_iter()
+            .filter_map(|(file, env)| Secret::of(file.as_deref(), env.as_deref()));
+        secrets.collect()
+    }
+
+    /// Says what cannot work of a section.
+    pub(super) fn check(&self) -> Result<(), ServiceError> {
+        let section = Section {
+            kind: "prometheus",
+            name: &self.name,
+        };
+        section.check_name()?;
+        section.check_times(&[("interval", self.interval), ("time_out", self.time_out)])?;
+        section.check_counts(&[
+            ("max_body_bytes", self.max_body_bytes, 1..=MAX_BODY_BYTES),
+            ("max_samples", self.max_samples, 1..=MAX_CHOSEN),
+            ("max_series", self.max_series, 1..=MAX_CHOSEN),
+        ])?;
         let half =
             self.user.is_some() != (self.password_file.is_some() || self.password_env.is_some());
         if half {
@@ -155,11 +184,7 @@ impl ScrapeConfig {
                 "give user and password_file or password_env",
             ));
         }
-        if self.name.is_empty() {
-            let what = "a [[collector.prometheus]] has no name".to_owned();
-            return Err(misconfigured(what, "give it one, such as name = \"node\""));
-        }
-        Ok(())
+        target::parse(self).map(drop)
     }
 }
 

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::http::dial::{Failure, Target, Tls};
 use super::http::headers::{self, HeaderSource, Headers};
 use super::http::{GRACE, tell};
+use super::options::Section;
 use super::{Pass, Service, ServiceError};
 use crate::config::duration;
 use port::Port;
@@ -428,7 +429,21 @@ fn record_closes(metric: u32, closes: &BTreeMap<u16, u64>, name: &str, out: &mut
     }
 }
 
-fn plan(config: &WebsocketProbeConfig) -> Result<(Target, Option<Tls>), ServiceError> {
+/// Says what cannot work of a section.
+pub(super) fn check(config: &WebsocketProbeConfig) -> Result<(), ServiceError> {
+    let section = Section {
+        kind: "websocket",
+        name: &config.name,
+    };
+    section.check_name()?;
+    section.check_times(&[("interval", config.interval), ("time_out", config.time_out)])?;
+    if config.url.is_empty() && config.count_port.is_some() {
+        return Ok(());
+    }
+    target(config).map(drop)
+}
+
+fn target(config: &WebsocketProbeConfig) -> Result<Target, ServiceError> {
     let fan_out = config.fan_out.as_ref();
     let is_bounded = fan_out.is_none_or(|fan_out| {
         (1..=MAX_SUBSCRIBERS).contains(&fan_out.subscribers)
@@ -443,7 +458,11 @@ fn plan(config: &WebsocketProbeConfig) -> Result<(Target, Option<Tls>), ServiceE
                 .to_owned(),
         });
     }
-    let target = Target::parse(&config.url, ["ws", "wss"])?;
+    Target::parse(&config.url, ["ws", "wss"])
+}
+
+fn plan(config: &WebsocketProbeConfig) -> Result<(Target, Option<Tls>), ServiceError> {
+    let target = target(config)?;
     let tls = match target.is_secure {
         true => Some(Tls::new(config.ca_file.as_deref(), &[b"http/1.1"])?),
         false => None,

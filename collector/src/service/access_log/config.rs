@@ -10,6 +10,7 @@ use super::line::DurationUnit;
 use super::route::Pattern;
 use crate::config::duration;
 use crate::service::ServiceError;
+use crate::service::options::Section;
 
 /// Endpoints that can be asked for.
 const MAX_ENDPOINTS: usize = 1_000;
@@ -100,7 +101,7 @@ impl Default for AccessLogConfig {
 }
 
 /// What the types do not check.
-pub(super) fn check(config: &AccessLogConfig) -> Result<(), ServiceError> {
+pub(in crate::service) fn check(config: &AccessLogConfig) -> Result<(), ServiceError> {
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let is_name = !config.name.is_empty() && !config.name.starts_with('.');
     let problems = [
@@ -134,14 +135,15 @@ pub(super) fn check(config: &AccessLogConfig) -> Result<(), ServiceError> {
             "choose 1 to 10000, and at least 1",
         ),
     ];
+    let section = Section {
+        kind: "access_log",
+        name: &config.name,
+    };
+    section.check_times(&[("interval", config.interval), ("time_out", config.time_out)])?;
     match problems.into_iter().find(|problem| problem.0) {
         None => Ok(()),
-        Some((_, option, remedy)) => Err(ServiceError::Misconfigured {
-            what: format!(
-                "collector.access_log {:?}: {option} is out of range",
-                config.name
-            ),
-            remedy: remedy.to_owned(),
-        }),
+        Some((_, option, remedy)) => {
+            Err(section.refuse(&format!("{option} is out of range"), remedy))
+        }
     }
 }

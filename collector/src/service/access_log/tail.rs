@@ -138,7 +138,7 @@ impl Tail {
         Ok(files.take(MAX_FILES + 1).collect())
     }
 
-    /// Takes a file that a path of the log leads to; true if it was not followed yet.
+    /// Takes a file that a path of the log leads to; true if it was not followed yet, or begins anew.
     fn visit(&mut self, path: &Path, found: &Metadata, paths: &[PathBuf]) -> io::Result<bool> {
         let known = self
             .followed
@@ -151,6 +151,8 @@ impl Tail {
                 let position = &mut self.followed[at].position;
                 (position.offset, position.in_long_line) = (0, false);
                 (position.head_bytes, position.head_hash) = (0, 0);
+                // It may have been truncated more than once since the last look.
+                return Ok(true);
             }
             return Ok(false);
         }
@@ -255,8 +257,8 @@ impl Tail {
         take: &mut dyn FnMut(Line<'_>),
     ) -> io::Result<u64> {
         buffer.resize(CHUNK_BYTES, 0);
-        let Followed { file, position, .. } = &mut self.followed[at];
-        let read = file.read_at(buffer, position.offset)?;
+        let read = self.followed[at].read_on(buffer)?;
+        let position = &mut self.followed[at].position;
         let chunk = &buffer[..read];
         let (begin, end) = match (memchr(b'\n', chunk), memrchr(b'\n', chunk)) {
             (Some(first), Some(last)) if position.in_long_line => (first + 1, last + 1),
@@ -329,6 +331,17 @@ impl Followed {
     fn begins(&self, path: &Path) -> bool {
         let hash = File::open(path).and_then(|file| hash_head(&file, self.position.head_bytes));
         hash.is_ok_and(|hash| hash == Some(self.position.head_hash))
+    }
+
+    /// Reads from its position on. Nothing where the file has begun anew since the last look: what
+    /// stands at that position now may be anything, the copy is looked for first.
+    fn read_on(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.position.offset)?;
+        let head_bytes = self.position.head_bytes;
+        let is_same = read == 0
+            || head_bytes == 0
+            || hash_head(&self.file, head_bytes)? == Some(self.position.head_hash);
+        Ok(if is_same { read } else { 0 })
     }
 
     fn was_truncated(&self, len: u64) -> io::Result<bool> {

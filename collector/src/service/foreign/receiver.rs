@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::intake::{Intake, Outcome};
 use super::report::Report;
-use super::server::{self, Bounds, Endpoint};
+use super::server::{self, Bounds, Endpoint, Listening};
 use super::{Limits, Refusal};
 use crate::clock;
 use crate::service::{Pass, Service, ServiceError};
@@ -22,6 +22,9 @@ use crate::service::{Pass, Service, ServiceError};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long binding and handing over may take.
 const TIME_OUT: Duration = Duration::from_secs(10);
+/// How long requests under way are waited for at the end. With what comes after it this fits into what
+/// services are given for closing.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What requests and passes share.
 #[derive(Debug)]
@@ -120,8 +123,8 @@ pub(crate) struct Receiver<D, E> {
     pub(crate) bounds: Bounds,
     pub(crate) source: Arc<Source<D>>,
     pub(crate) endpoint: Arc<E>,
-    /// Where it listens, once it does.
-    pub(crate) bound: Option<SocketAddr>,
+    /// The listener, once it listens.
+    pub(crate) listening: Option<Listening>,
 }
 
 #[async_trait]
@@ -145,15 +148,23 @@ impl<D: Send + 'static, E: Endpoint> Service for Receiver<D, E> {
     async fn pass(&mut self, out: &mut Pass) -> Result<(), ServiceError> {
         // What came over another listener of the source is not to wait for this one.
         self.source.hand_over(&self.subject, out);
-        if self.bound.is_none() {
+        if self.listening.is_none() {
             let endpoint = Arc::clone(&self.endpoint);
             let meter = out.meter.clone();
             let listening = server::listen(self.address, endpoint, self.bounds, meter).await;
-            let bound = listening.map_err(|source| self.explain(source))?;
-            tracing::info!(address = %bound, receiver = %self.subject, "listening");
-            self.bound = Some(bound);
+            let listening = listening.map_err(|source| self.explain(source))?;
+            tracing::info!(address = %listening.address, receiver = %self.subject, "listening");
+            self.listening = Some(listening);
         }
         Ok(())
+    }
+
+    /// What was acknowledged is not to be lost, so it is handed over when nothing comes any more.
+    async fn close(&mut self, out: &mut Pass) {
+        if let Some(listening) = self.listening.take() {
+            listening.close(CLOSE_WITHIN).await;
+        }
+        self.source.hand_over(&self.subject, out);
     }
 }
 

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::service::run::Meter;
 
@@ -49,48 +50,112 @@ pub(crate) struct Bounds {
     pub(crate) streams: u32,
 }
 
+/// How far a listener has got with its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Ending {
+    NotYet,
+    /// Requests under way are answered, and no others.
+    WhenAnswered,
+    AtOnce,
+}
+
+/// A listener and its connections, which end with it.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// What was bound: which port, where 0 was asked for.
+    pub(crate) address: SocketAddr,
+    ending: watch::Sender<Ending>,
+    /// One for each connection, and one for the listener while it waits for the next.
+    permits: Arc<Semaphore>,
+    limit: u32,
+}
+
+impl Listening {
+    /// Takes no more connections, has the requests under way answered within this time, and closes
+    /// all connections: afterwards nothing is acknowledged any more.
+    pub(crate) async fn close(self, within: Duration) {
+        for ending in [Ending::WhenAnswered, Ending::AtOnce] {
+            self.ending.send_replace(ending);
+            let all_gone = self.permits.acquire_many(self.limit);
+            if tokio::time::timeout(within, all_gone).await.is_ok() {
+                return;
+            }
+        }
+        tracing::warn!(address = %self.address, "connections of a receiver do not end");
+    }
+}
+
+/// Waits until the end has come this far; a listener that is gone wants it at once.
+async fn comes_to(ending: &mut watch::Receiver<Ending>, stage: Ending) {
+    drop(ending.wait_for(|now| *now >= stage).await);
+}
+
 /// What answers requests.
 pub(crate) trait Endpoint: Send + Sync + 'static {
     /// The answer to a request.
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
-/// Listens at an address, and yields the one that was bound (which port, where 0 was asked for).
+/// Listens at an address.
 pub(crate) async fn listen<E: Endpoint>(
     address: SocketAddr,
     endpoint: Arc<E>,
     bounds: Bounds,
     meter: Meter,
-) -> io::Result<SocketAddr> {
+) -> io::Result<Listening> {
     let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
-    let connections = Arc::new(Semaphore::new(bounds.connections.max(1)));
+    let limit = u32::try_from(bounds.connections.max(1)).unwrap_or(u32::MAX);
+    let (ending, told) = watch::channel(Ending::NotYet);
+    let listening = Listening {
+        address: listener.local_addr()?,
+        ending,
+        permits: Arc::new(Semaphore::new(limit as usize)),
+        limit,
+    };
+    let permits = Arc::clone(&listening.permits);
     let own = meter.clone();
-    meter.spawn(async move {
-        loop {
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
-                return;
-            };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let endpoint = Arc::clone(&endpoint);
-                    let meter = own.clone();
-                    own.spawn(async move {
-                        serve(stream, endpoint, bounds, meter).await;
-                        drop(permit);
-                    });
-                }
-                Err(source) => {
-                    tracing::warn!(%address, %source, "a connection cannot be taken");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    });
-    Ok(bound)
+    meter.spawn(accept(listener, endpoint, (bounds, own), permits, told));
+    Ok(listening)
 }
 
-async fn serve<E: Endpoint>(stream: TcpStream, endpoint: Arc<E>, bounds: Bounds, meter: Meter) {
+/// Takes connections, at most as many as there are permits.
+async fn accept<E: Endpoint>(
+    listener: TcpListener,
+    endpoint: Arc<E>,
+    (bounds, meter): (Bounds, Meter),
+    permits: Arc<Semaphore>,
+    mut ending: watch::Receiver<Ending>,
+) {
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        let accepted = tokio::select! {
+            biased;
+            () = comes_to(&mut ending, Ending::WhenAnswered) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let endpoint = Arc::clone(&endpoint);
+                let (own, ending) = (meter.clone(), ending.clone());
+                meter.spawn(async move {
+                    serve(stream, endpoint, bounds, own, ending).await;
+                    drop(permit);
+                });
+            }
+            Err(source) => {
+                tracing::warn!(%source, "a connection cannot be taken");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve<E: Endpoint>(
+    stream: TcpStream,
+    endpoint: Arc<E>,
+    bounds: Bounds,
+    meter: Meter,
+    mut ending: watch::Receiver<Ending>,
+) {
     // Small answers are not to wait for more of them; where that cannot be set they do.
     drop(stream.set_nodelay(true));
     let mut builder = auto::Builder::new(OnMeter(meter));
@@ -111,10 +176,20 @@ async fn serve<E: Endpoint>(stream: TcpStream, endpoint: Arc<E>, bounds: Bounds,
         let endpoint = Arc::clone(&endpoint);
         async move { Ok::<_, Infallible>(endpoint.answer(request).await) }
     });
-    if let Err(error) = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-    {
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut ended = None;
+    tokio::select! {
+        outcome = connection.as_mut() => ended = Some(outcome),
+        () = comes_to(&mut ending, Ending::WhenAnswered) => {}
+    }
+    if ended.is_none() {
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            outcome = connection.as_mut() => ended = Some(outcome),
+            () = comes_to(&mut ending, Ending::AtOnce) => {}
+        }
+    }
+    if let Some(Err(error)) = ended {
         tracing::debug!(error, "a connection of a receiver ended early");
     }
 }

@@ -14,9 +14,8 @@ use rustls::client::Resumption;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -25,7 +24,7 @@ use url::Url;
 use x509_cert::der::Decode as _;
 
 use crate::clock;
-use crate::service::ServiceError;
+use crate::service::{ServiceError, roots};
 
 /// Addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -186,25 +185,15 @@ pub(crate) async fn dial(
 impl Tls {
     /// Trusts the system's certificates, or those of a file instead.
     pub(crate) fn new(ca_file: Option<&Path>, protocols: &[&[u8]]) -> Result<Self, ServiceError> {
-        let refuse = |what: String| ServiceError::Misconfigured {
-            what,
-            remedy: "name a file with certificates in PEM as ca_file".to_owned(),
-        };
-        let mut roots = RootCertStore::empty();
-        if let Some(path) = ca_file {
-            let certificates: Result<Vec<CertificateDer<'static>>, _> =
-                CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            let certificates = certificates
-                .map_err(|error| refuse(format!("{} is not readable ({error})", path.display())))?;
-            roots.add_parsable_certificates(certificates);
-        } else {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+        let roots = roots::trusted(ca_file, "ca_file")?;
         let provider = Arc::new(ring::default_provider());
         let inner =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
-                .map_err(|error| refuse(format!("no certificate is trusted ({error})")))?;
+                .map_err(|error| ServiceError::Unavailable {
+                    what: format!("a verifier of certificates ({error})"),
+                    remedy: "please report it".to_owned(),
+                })?;
         let noting = Arc::new(Noting {
             inner,
             seen: Mutex::new(None),

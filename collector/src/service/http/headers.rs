@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::service::ServiceError;
+use crate::service::secret::Secret;
 
 /// Headers whose values are secrets, so that they must not stand in the configuration.
 const SECRET: [&str; 4] = [
@@ -29,7 +30,7 @@ pub(crate) type Headers = BTreeMap<String, HeaderSource>;
 pub enum HeaderSource {
     /// The configuration itself.
     Plain(String),
-    /// A file, whose last line break is left out.
+    /// A file, without the line break at its end.
     File {
         /// Its path.
         file: PathBuf,
@@ -52,6 +53,17 @@ impl fmt::Debug for HeaderSource {
     }
 }
 
+impl HeaderSource {
+    /// Where the value is, if not in the configuration itself.
+    pub(crate) fn secret(&self) -> Option<Secret> {
+        match self {
+            Self::Plain(_) => None,
+            Self::File { file } => Some(Secret::File(file.clone())),
+            Self::Env { env } => Some(Secret::Env(env.clone())),
+        }
+    }
+}
+
 /// The headers as they are to be sent now.
 pub(crate) fn read(headers: &Headers) -> Result<HeaderMap, ServiceError> {
     let mut map = HeaderMap::new();
@@ -60,6 +72,7 @@ pub(crate) fn read(headers: &Headers) -> Result<HeaderMap, ServiceError> {
             what: format!("the header {name} {what}"),
             remedy: remedy.to_owned(),
         };
+        let whose = format!("the header {name}");
         let parsed = HeaderName::try_from(name.as_str())
             .map_err(|_| refuse("is not a header's name", "use letters, digits and hyphens"))?;
         let value = match source {
@@ -70,14 +83,8 @@ pub(crate) fn read(headers: &Headers) -> Result<HeaderMap, ServiceError> {
                 ));
             }
             HeaderSource::Plain(value) => value.clone(),
-            HeaderSource::File { file } => std::fs::read_to_string(file)
-                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| {
-                    let what = format!("cannot be read from {} ({error})", file.display());
-                    refuse(&what, "make the file readable to the collector's user")
-                })?,
-            HeaderSource::Env { env } => std::env::var(env)
-                .map_err(|_| refuse(&format!("needs the variable {env}"), "set it to text"))?,
+            HeaderSource::File { file } => Secret::File(file.clone()).read(&whose)?,
+            HeaderSource::Env { env } => Secret::Env(env.clone()).read(&whose)?,
         };
         let mut value = HeaderValue::try_from(value)
             .ok()

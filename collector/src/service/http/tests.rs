@@ -1,5 +1,7 @@
 //! Probes of real servers on the loopback interface.
 
+mod tls;
+
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,7 +1,6 @@
 //! Where a server is and how it is talked to, from what the configuration says. Pure, but for the
 //! password's file and variable.
 
-use std::fs;
 use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
@@ -110,25 +109,11 @@ impl Address {
 /// # Errors
 /// A file or a variable that cannot be read.
 pub(super) fn password(options: &PostgresConfig) -> Result<Option<String>, ServiceError> {
-    let misconfigured = |what: String, remedy: &str| ServiceError::Misconfigured {
-        what: format!("collector.postgres {}: {what}", options.name),
-        remedy: remedy.to_owned(),
-    };
-    if let Some(path) = &options.password_file {
-        let read = fs::read_to_string(path).map_err(|error| {
-            let what = format!("password_file {} cannot be read ({error})", path.display());
-            misconfigured(what, "let the collector's user read it, and nobody else")
-        })?;
-        return Ok(Some(read.trim_end_matches(['\r', '\n']).to_owned()));
-    }
-    let Some(name) = &options.password_env else {
-        return Ok(None);
-    };
-    let read = std::env::var(name).map_err(|_| {
-        let what = format!("password_env {name} is not set");
-        misconfigured(what, "set the variable for the collector")
-    })?;
-    Ok(Some(read))
+    let whose = || format!("the password of collector.postgres {:?}", options.name);
+    options
+        .secret()
+        .map(|secret| secret.read(&whose()))
+        .transpose()
 }
 
 /// The address as it may be shown: without password and options.
@@ -254,20 +239,5 @@ mod tests {
             without_password("postgresql://me:hun@ter:2@db:1/x?y=z"),
             "postgresql://me@db:1/x"
         );
-    }
-
-    #[test]
-    fn the_password_comes_from_a_file_or_a_variable() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), "hunter2\n").expect("written");
-        let mut config = options("postgresql://me@db/x");
-        assert_eq!(password(&config).expect("none"), None);
-        config.password_file = Some(file.path().to_owned());
-        let read = password(&config).expect("readable");
-        assert_eq!(read.as_deref(), Some("hunter2"));
-        config.password_file = None;
-        config.password_env = Some("DRIFTLINE_TEST_NOT_SET".to_owned());
-        let error = password(&config).expect_err("not set").to_string();
-        assert!(error.contains("DRIFTLINE_TEST_NOT_SET"), "{error}");
     }
 }

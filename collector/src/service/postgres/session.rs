@@ -45,7 +45,7 @@ impl Session {
         let connected = match address.encryption {
             Encryption::Off => connect_with(&config, NoTls, out).await,
             Encryption::Preferred | Encryption::Required => {
-                connect_with(&config, tls::unverified()?, out).await
+                connect_with(&config, tls::unverified(), out).await
             }
             Encryption::Verified => connect_with(&config, tls::verified(options)?, out).await,
         };

@@ -1,30 +1,28 @@
 //! Encrypted connections: with certificates that are checked, or, where the operator asks for
 //! encryption alone, with any certificate.
 
-use std::fs;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresConfig;
-use crate::service::ServiceError;
+use crate::service::{ServiceError, roots};
 
 /// Connects with any certificate.
-pub(super) fn unverified() -> Result<MakeRustlsConnect, ServiceError> {
+pub(super) fn unverified() -> MakeRustlsConnect {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.clone()));
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong("TLS", &error))?
+        .expect("the ring provider knows the default versions of TLS")
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+    MakeRustlsConnect::new(config)
 }
 
 /// Connects where the certificate is for the host's name and comes from a trusted authority.
@@ -32,37 +30,13 @@ pub(super) fn verified(options: &PostgresConfig) -> Result<MakeRustlsConnect, Se
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong("TLS", &error))?
-        .with_root_certificates(roots(options)?)
+        .expect("the ring provider knows the default versions of TLS")
+        .with_root_certificates(roots::trusted(
+            options.ssl_root_cert.as_deref(),
+            "ssl_root_cert",
+        )?)
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
-}
-
-fn roots(options: &PostgresConfig) -> Result<RootCertStore, ServiceError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = &options.ssl_root_cert else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
-    let what = format!("ssl_root_cert {}", path.display());
-    let pem = fs::read(path).map_err(|error| wrong(&what, &error))?;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| wrong(&what, &error))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(&what, &error))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong(&what, &"it holds no certificate"));
-    }
-    Ok(roots)
-}
-
-fn wrong(what: &str, error: &dyn std::fmt::Display) -> ServiceError {
-    ServiceError::Misconfigured {
-        what: format!("{what}: {error}"),
-        remedy: "name a readable file of certificates in PEM".to_owned(),
-    }
 }
 
 /// Takes any certificate; the handshake's signatures are checked all the same.

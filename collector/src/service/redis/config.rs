@@ -11,15 +11,11 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::duration;
 use crate::service::ServiceError;
+use crate::service::options::Section;
+use crate::service::secret::Secret;
 
-/// The shortest interval of passes, and the longest.
-const INTERVALS: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(3_600);
 /// The most series, events or keys that can be asked for.
 const MAX_BOUND: usize = 100_000;
-/// The longest name.
-const MAX_NAME_CHARS: usize = 64;
-
 /// A Redis server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -181,77 +177,44 @@ impl Default for SampleConfig {
 
 impl RedisConfig {
     /// Says what cannot work, without reading the password or reaching for the server.
-    pub(super) fn check(&self) -> Result<(), ServiceError> {
-        let wrong = |what: String, remedy: &str| {
-            Err(ServiceError::Misconfigured {
-                what: format!("collector.redis {:?}: {what}", self.name),
-                remedy: remedy.to_owned(),
-            })
+    pub(in crate::service) fn check(&self) -> Result<(), ServiceError> {
+        let section = Section {
+            kind: "redis",
+            name: &self.name,
         };
-        if self.name.is_empty() || self.name.chars().count() > MAX_NAME_CHARS {
-            return wrong("name".to_owned(), "choose 1 to 64 characters");
-        }
+        section.check_name()?;
         if self.password_file.is_some() && self.password_env.is_some() {
-            return wrong(
-                "password_file and password_env are both set".to_owned(),
-                "keep one of them",
-            );
+            let what = "password_file and password_env are both set";
+            return Err(section.refuse(what, "keep one of them"));
         }
-        let times = [
+        section.check_times(&[
             ("interval", self.interval),
             ("time_out", self.time_out),
             ("settings_every", self.settings_every),
             ("slow_log.interval", self.slow_log.interval),
             ("sample.interval", self.sample.interval),
-        ];
-        for (option, found) in times {
-            if !INTERVALS.contains(&found) {
-                let what = format!("{option} = {} is out of range", duration::format(found));
-                return wrong(what, "choose 100ms to 1h");
-            }
-        }
-        let counts = [
-            ("commands", self.commands),
-            ("slow_log.entries", self.slow_log.entries),
-            ("sample.count", self.sample.count),
-            ("sample.patterns", self.sample.patterns),
-            ("sample.top", self.sample.top),
-        ];
-        for (option, found) in counts {
-            if !(1..=MAX_BOUND).contains(&found) {
-                let what = format!("{option} = {found} is out of range");
-                return wrong(what, "choose 1 to 100000");
-            }
-        }
-        Ok(())
+        ])?;
+        section.check_counts(&[
+            ("commands", self.commands, 1..=MAX_BOUND),
+            ("slow_log.entries", self.slow_log.entries, 1..=MAX_BOUND),
+            ("sample.count", self.sample.count, 1..=MAX_BOUND),
+            ("sample.patterns", self.sample.patterns, 1..=MAX_BOUND),
+            ("sample.top", self.sample.top, 1..=MAX_BOUND),
+        ])?;
+        super::connection::parse(self).map(drop)
+    }
+
+    /// Where the password is, if it is configured apart from the address.
+    pub(in crate::service) fn secret(&self) -> Option<Secret> {
+        Secret::of(self.password_file.as_deref(), self.password_env.as_deref())
     }
 
     /// The password, where one is configured apart from the address.
     pub(super) fn password(&self) -> Result<Option<String>, ServiceError> {
-        let misconfigured = |what: String, remedy: String| ServiceError::Misconfigured {
-            what: format!("collector.redis {:?}: {what}", self.name),
-            remedy,
-        };
-        if let Some(file) = &self.password_file {
-            let text = std::fs::read_to_string(file).map_err(|source| {
-                misconfigured(
-                    format!("password_file {} cannot be read ({source})", file.display()),
-                    "write the password, alone, into a file that the collector's user can read"
-                        .to_owned(),
-                )
-            })?;
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            return Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()));
-        }
-        let Some(name) = &self.password_env else {
-            return Ok(None);
-        };
-        std::env::var(name).map(Some).map_err(|_| {
-            misconfigured(
-                format!("password_env {name} is not set"),
-                "set this environment variable to the password".to_owned(),
-            )
-        })
+        let whose = || format!("the password of collector.redis {:?}", self.name);
+        self.secret()
+            .map(|secret| secret.read(&whose()))
+            .transpose()
     }
 }
 
@@ -306,25 +269,5 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         RedisConfig::default().check().expect("the default works");
-    }
-
-    #[test]
-    fn passwords_come_from_files_and_the_environment() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let file = directory.path().join("password");
-        std::fs::write(&file, "secret\n").expect("writable");
-        let mut config = RedisConfig {
-            password_file: Some(file.clone()),
-            ..RedisConfig::default()
-        };
-        let password = config.password().expect("readable");
-        assert_eq!(password.as_deref(), Some("secret"));
-        std::fs::remove_file(&file).expect("there");
-        let error = config.password().expect_err("gone").to_string();
-        assert!(error.contains("password_file"), "{error}");
-        config.password_file = None;
-        config.password_env = Some("DRIFTLINE_NO_SUCH_VARIABLE".to_owned());
-        let error = config.password().expect_err("not set").to_string();
-        assert!(error.contains("DRIFTLINE_NO_SUCH_VARIABLE"), "{error}");
     }
 }

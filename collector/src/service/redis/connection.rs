@@ -44,9 +44,9 @@ pub(super) struct Login {
     pub(super) database: i64,
 }
 
-/// Reads the address; the password, if any, is put into it.
-pub(super) fn address(config: &RedisConfig) -> Result<(ConnectionInfo, Login), ServiceError> {
-    let info = config
+/// Understands the address, without the password that stands elsewhere.
+pub(super) fn parse(config: &RedisConfig) -> Result<ConnectionInfo, ServiceError> {
+    config
         .url
         .expose()
         .into_connection_info()
@@ -54,7 +54,12 @@ pub(super) fn address(config: &RedisConfig) -> Result<(ConnectionInfo, Login), S
             what: format!("collector.redis {:?}: url {} ({error})", config.name, config.url),
             remedy: "write redis://[user@]host:port/db or unix:///path; for TLS put a proxy such as stunnel beside the collector"
                 .to_owned(),
-        })?;
+        })
+}
+
+/// Reads the address; the password, if any, is put into it.
+pub(super) fn address(config: &RedisConfig) -> Result<(ConnectionInfo, Login), ServiceError> {
+    let info = parse(config)?;
     let mut settings = info.redis_settings().clone().set_skip_set_lib_name();
     if let Some(password) = config.password()? {
         settings = settings.set_password(password);

@@ -113,20 +113,24 @@ mod tests {
         }
     }
 
-    /// The counter as `evict.c` has it, accessed evenly.
+    /// The counter as `evict.c` has it, accessed evenly; times are whole minutes. How many accesses it
+    /// takes to raise the counter is drawn at once, since each of them raises it with the same
+    /// probability.
     fn simulate(lfu: Lfu, per_s: u32, from_s: i64, to_s: i64, counter: u8, seed: u64) -> u8 {
         let mut random = rand::rngs::StdRng::seed_from_u64(seed);
         let mut counter = counter;
-        for second in from_s..to_s {
-            for _ in 0..per_s {
+        for _minute in 0..(to_s - from_s) / 60 {
+            let mut left = f64::from(per_s * 60);
+            while counter < SATURATED {
                 let p = 1.0 / lfu.step(counter);
-                if counter < SATURATED && random.random::<f64>() < p {
-                    counter += 1;
+                let drawn: f64 = 1.0 - random.random::<f64>();
+                left -= (drawn.ln() / (1.0 - p).ln()).ceil().max(1.0);
+                if left < 0.0 {
+                    break;
                 }
+                counter += 1;
             }
-            if second % 60 == 59 {
-                counter = counter.saturating_sub(1);
-            }
+            counter = counter.saturating_sub(1);
         }
         counter
     }

@@ -1,7 +1,9 @@
 //! Looks at keys: a bounded step of `SCAN` per database, and a few questions about each key found.
 //!
-//! None of the questions changes anything or counts as an access of the key; what the answers mean is
-//! left to [`super::sample`].
+//! None of the questions changes anything. All but the length of a collection leave alone by what the
+//! server evicts keys; that one counts as an access, so it is asked for only when the key's memory has
+//! changed since, and somebody else has accessed it anyway. What the answers mean is left to
+//! [`super::sample`].
 
 use std::collections::HashSet;
 
@@ -16,6 +18,8 @@ use super::sample::{Looked, Sampled, Sampler};
 const KEYS_AT_ONCE: usize = 250;
 /// No item of a collection takes less, so that smaller keys cannot have too many items.
 const MIN_BYTES_PER_ITEM: u64 = 2;
+/// The lengths of so many keys are remembered.
+const MAX_KNOWN_LENGTHS: usize = 10_000;
 
 /// What is learnt on the way about the rights of the user.
 pub(super) type Notes = Vec<(Right, Option<Refusal>)>;
@@ -64,7 +68,7 @@ impl Walk<'_> {
         for chunk in rest.chunks_mut(KEYS_AT_ONCE) {
             self.measure(chunk).await?;
         }
-        self.lengths(&mut keys).await?;
+        self.lengths(db, &mut keys).await?;
         let complete = cursor == 0 && next == 0;
         Ok(Some(Sampled {
             db,
@@ -129,16 +133,20 @@ impl Walk<'_> {
                 }
             }
         }
-        let counted = asked
-            .iter()
-            .filter(|right| **right != Right::Memory)
-            .count();
-        self.sampler.lookups += (keys_len(pipeline.len(), asked.len()) * counted) as u64;
+        let asked_of = keys_len(pipeline.len(), asked.len()) as u64;
+        for right in asked {
+            match right {
+                Right::Ttl => self.sampler.own.add(asked_of, asked_of),
+                // The server's statistics have it among the commands that reach for no key.
+                Right::Frequency => self.sampler.own.add(asked_of, 0),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
     /// Asks for type and length of the keys that may be big.
-    async fn lengths(&mut self, keys: &mut [Looked]) -> Result<(), RedisError> {
+    async fn lengths(&mut self, db: u32, keys: &mut [Looked]) -> Result<(), RedisError> {
         let least = self
             .config
             .big_bytes
@@ -155,7 +163,8 @@ impl Walk<'_> {
             pipeline.cmd("TYPE").arg(&looked.key);
         }
         let answers = self.ask(&mut pipeline).await?;
-        self.sampler.lookups += large.len() as u64;
+        let asked = large.len() as u64;
+        self.sampler.own.add(asked, asked);
         for (looked, answer) in large.iter_mut().zip(&answers) {
             if !self.noted(Right::Kind, Some(answer)) {
                 return Ok(());
@@ -167,7 +176,10 @@ impl Walk<'_> {
         let mut pipeline = redis::pipe();
         let mut measured: Vec<&mut Looked> = Vec::new();
         for looked in large {
-            if let Some(command) = looked.kind.as_deref().and_then(length_command) {
+            looked.length = self.known_length(db, looked);
+            if looked.length.is_none()
+                && let Some(command) = looked.kind.as_deref().and_then(length_command)
+            {
                 pipeline.cmd(command).arg(&looked.key);
                 measured.push(looked);
             }
@@ -176,16 +188,34 @@ impl Walk<'_> {
             return Ok(());
         }
         let answers = self.ask(&mut pipeline).await?;
-        self.sampler.lookups += measured.len() as u64;
+        let asked = measured.len() as u64;
+        self.sampler.own.add(asked, asked);
         for (looked, answer) in measured.into_iter().zip(&answers) {
             if !self.noted(Right::Length, Some(answer)) {
                 return Ok(());
             }
             if let Value::Int(items) = answer {
                 looked.length = u64::try_from(*items).ok();
+                self.remember_length(db, looked);
             }
         }
         Ok(())
+    }
+
+    /// The length that the key had when it took as much memory as now.
+    fn known_length(&self, db: u32, looked: &Looked) -> Option<u64> {
+        let (memory, length) = self.sampler.lengths.get(&(db, looked.key.clone()))?;
+        (looked.memory == Some(*memory)).then_some(*length)
+    }
+
+    fn remember_length(&mut self, db: u32, looked: &Looked) {
+        if let (Some(memory), Some(length)) = (looked.memory, looked.length) {
+            let lengths = &mut self.sampler.lengths;
+            if lengths.len() >= MAX_KNOWN_LENGTHS {
+                lengths.clear();
+            }
+            lengths.insert((db, looked.key.clone()), (memory, length));
+        }
     }
 
     async fn ask(&mut self, pipeline: &mut redis::Pipeline) -> Result<Vec<Value>, RedisError> {

@@ -54,11 +54,31 @@ pub(super) struct Sampler {
     pub(super) vocabulary: Vocabulary,
     /// Where the walk through each database goes on.
     pub(super) cursors: HashMap<u32, u64>,
-    /// Lookups that the server has counted as hits for our sake.
-    pub(super) lookups: u64,
+    /// What the server has counted for our sake since it was started.
+    pub(super) own: Own,
+    /// The hits before that, since the collector was started.
+    lookups_before: u64,
+    /// What keys took when their length was asked for, and the length, by database and key.
+    pub(super) lengths: HashMap<(u32, Vec<u8>), (u64, u64)>,
     rounds: BTreeMap<u32, VecDeque<HashMap<String, Tally>>>,
     big: Vec<Big>,
     hot: Vec<Hot>,
+}
+
+/// Our own questions about keys, as the server counts them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Own {
+    /// Among the hits of the key space.
+    pub(super) hits: u64,
+    /// Among the calls of commands that reach for keys.
+    pub(super) calls: u64,
+}
+
+impl Own {
+    pub(super) const fn add(&mut self, hits: u64, calls: u64) {
+        self.hits += hits;
+        self.calls += calls;
+    }
 }
 
 /// What is summed up of the keys of a pattern.
@@ -90,6 +110,19 @@ struct Hot {
 }
 
 impl Sampler {
+    /// A restarted server counts from 0, and its keys may be others.
+    pub(super) fn restarted(&mut self) {
+        self.cursors.clear();
+        self.lengths.clear();
+        self.lookups_before = self.lookups();
+        self.own = Own::default();
+    }
+
+    /// Lookups that servers have counted as hits for our sake.
+    pub(super) const fn lookups(&self) -> u64 {
+        self.lookups_before + self.own.hits
+    }
+
     /// How many keys of which database are looked at: as its size, but each at least a few.
     pub(super) fn plan(databases: &[(u32, f64)], count: usize) -> Vec<(u32, usize)> {
         let all: f64 = databases.iter().map(|db| db.1).sum();

@@ -145,7 +145,7 @@ impl Server {
         }
         let before = self.run_id.replace(run_id.to_owned())?;
         self.slow_log.restarted();
-        self.sampler.cursors.clear();
+        self.sampler.restarted();
         self.accesses = None;
         self.settings_due_us = 0;
         let text = |field| info.text(field).unwrap_or("unknown").to_owned();
@@ -306,9 +306,9 @@ impl Server {
     fn accesses_per_s(&mut self, info: &Info<'_>, ts_us: i64) -> f64 {
         let hits = info.number("keyspace_hits").unwrap_or(0.0);
         let misses = info.number("keyspace_misses").unwrap_or(0.0);
-        let calls = commands::calls_for_keys(info) - misses;
-        let own = self.sampler.lookups as f64;
-        let so_far = f64::max(hits - own, calls);
+        let own = self.sampler.own;
+        let calls = commands::calls_for_keys(info) - misses - own.calls as f64;
+        let so_far = f64::max(hits - own.hits as f64, calls);
         let (before, since) = match self.accesses.replace((ts_us, so_far)) {
             Some((before_us, before)) => (before, (ts_us - before_us) as f64 / 1e6),
             // Nothing is known yet but the mean since the server was started.
@@ -361,7 +361,7 @@ impl Service for Server {
         if !info.is_loading() {
             self.sample(&mut connection, &login, &info, out).await?;
         }
-        let lookups = self.sampler.lookups as f64;
+        let lookups = self.sampler.lookups() as f64;
         let mut samples = self::samples(&self.config, out);
         samples.record(const { id("redis.sample.lookups") }, &[], lookups);
         self.connection = Some((connection, login));

@@ -334,7 +334,7 @@ async fn start(max_queued: usize) -> (Receiver<Decoder, RemoteWrite>, Pass) {
         },
         source: Arc::clone(&endpoint.source),
         endpoint,
-        bound: None,
+        listening: None,
     };
     let mut out = pass(clock::now().wall_us);
     receiver.pass(&mut out).await.expect("a free port");
@@ -367,7 +367,7 @@ fn snappy(bytes: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn it_takes_what_senders_send_and_answers_as_the_protocol_says() {
     let (mut receiver, mut out) = start(2).await;
-    let address = receiver.bound.expect("it listens");
+    let address = receiver.listening.as_ref().expect("it listens").address;
     let now_ms = clock::now().wall_us / 1_000;
     let one = |value: f64| {
         snappy(&write(vec![series(
@@ -422,7 +422,7 @@ async fn it_takes_what_senders_send_and_answers_as_the_protocol_says() {
 #[tokio::test]
 async fn it_refuses_what_it_cannot_take() {
     let (receiver, _out) = start(100).await;
-    let address = receiver.bound.expect("it listens");
+    let address = receiver.listening.as_ref().expect("it listens").address;
     let small = || snappy(&[]);
     let mut elsewhere = post(small(), &[]);
     *elsewhere.uri_mut() = http::Uri::from_static("/api/v1/read");

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,9 +14,8 @@ use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -25,7 +24,7 @@ use url::Url;
 use super::text::Form;
 use super::{Credentials, ScrapeConfig};
 use crate::service::foreign::server::gunzip;
-use crate::service::{Pass, ServiceError};
+use crate::service::{Pass, ServiceError, roots};
 
 /// Which formats are understood, the better one first.
 const ACCEPT: &str =
@@ -56,19 +55,7 @@ impl fmt::Debug for Target {
 
 impl Target {
     pub(super) fn new(config: &ScrapeConfig) -> Result<Self, ServiceError> {
-        let url = Url::parse(&config.url).map_err(|error| {
-            let what = format!("url of {:?} is no URL ({error})", config.name);
-            misconfigured(what, "write it as http://host:port/metrics")
-        })?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            let what = format!("url of {:?} names no HTTP server", config.name);
-            return Err(misconfigured(what, "write it as http://host:port/metrics"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            let what = format!("url of {:?} holds credentials", config.name);
-            let remedy = "give user and password_file or password_env instead";
-            return Err(misconfigured(what, remedy));
-        }
+        let url = parse(config)?;
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(80);
         let tls = match url.scheme() {
@@ -230,9 +217,11 @@ impl Credentials {
     fn authorization(&self) -> Result<Option<HeaderValue>, ServiceError> {
         let text = match self {
             Self::None => return Ok(None),
-            Self::Bearer(secret) => format!("Bearer {}", secret.read()?),
+            Self::Bearer(secret) => {
+                format!("Bearer {}", secret.read("the bearer token of a scrape")?)
+            }
             Self::Basic(user, secret) => {
-                let pair = format!("{user}:{}", secret.read()?);
+                let pair = format!("{user}:{}", secret.read("the password of a scrape")?);
                 format!("Basic {}", STANDARD.encode(pair))
             }
         };
@@ -245,33 +234,22 @@ impl Credentials {
     }
 }
 
-/// Where a secret is.
-#[derive(Debug, Clone)]
-pub(super) enum Secret {
-    /// In a file.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Env(String),
-}
-
-impl Secret {
-    fn read(&self) -> Result<String, ServiceError> {
-        let (text, what) = match self {
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
-                (text, format!("the file {}", path.display()))
-            }
-            Self::Env(name) => {
-                let text = std::env::var(name).map_err(|error| error.to_string());
-                (text, format!("the variable {name}"))
-            }
-        };
-        let text = text.map_err(|error| {
-            let what = format!("{what} cannot be read ({error})");
-            misconfigured(what, "put the token or password there")
-        })?;
-        Ok(text.trim_end().to_owned())
+/// Understands the address.
+pub(super) fn parse(config: &ScrapeConfig) -> Result<Url, ServiceError> {
+    let url = Url::parse(&config.url).map_err(|error| {
+        let what = format!("url of {:?} is no URL ({error})", config.name);
+        misconfigured(what, "write it as http://host:port/metrics")
+    })?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        let what = format!("url of {:?} names no HTTP server", config.name);
+        return Err(misconfigured(what, "write it as http://host:port/metrics"));
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        let what = format!("url of {:?} holds credentials", config.name);
+        let remedy = "give user and password_file or password_env instead";
+        return Err(misconfigured(what, remedy));
+    }
+    Ok(url)
 }
 
 fn headers(config: &ScrapeConfig) -> Result<HeaderMap, ServiceError> {
@@ -316,24 +294,7 @@ fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
 }
 
 fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, ServiceError> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let bad = |error: &dyn fmt::Display| {
-                let what = format!("ca_file {} cannot be read ({error})", path.display());
-                misconfigured(what, "give a file of certificates in PEM")
-            };
-            let found = rustls::pki_types::CertificateDer::pem_file_iter(path);
-            for certificate in found.map_err(|error| bad(&error))? {
-                let certificate = certificate.map_err(|error| bad(&error))?;
-                roots.add(certificate).map_err(|error| bad(&error))?;
-            }
-        }
-        None => {
-            // Certificates of the system that cannot be read are as good as absent.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
+    let roots = roots::trusted(ca_file, "ca_file")?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

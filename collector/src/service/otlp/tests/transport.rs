@@ -37,7 +37,7 @@ fn receivers(config: &OtlpConfig) -> Vec<Receiver<Decoder, Otlp>> {
         },
         source: Arc::clone(&endpoint.source),
         endpoint: Arc::clone(&endpoint),
-        bound: None,
+        listening: None,
     };
     vec![receiver("otlp.grpc"), receiver("otlp.http")]
 }
@@ -53,7 +53,13 @@ async fn start(change: impl FnOnce(&mut OtlpConfig)) -> Running {
     for receiver in &mut receivers {
         receiver.pass(&mut out).await.expect("free ports");
     }
-    let bound = |at: usize| receivers[at].bound.expect("it listens");
+    let bound = |at: usize| {
+        receivers[at]
+            .listening
+            .as_ref()
+            .expect("it listens")
+            .address
+    };
     Running {
         grpc: bound(0),
         http: bound(1),
@@ -329,5 +335,6 @@ async fn a_port_that_is_taken_is_named_and_tried_again() {
     }
     drop(taken);
     receiver.pass(&mut out).await.expect("it is free now");
-    assert_eq!(receiver.bound, Some(address));
+    let listening = receiver.listening.expect("it listens");
+    assert_eq!(listening.address, address);
 }
