@@ -8,6 +8,7 @@
 //! - [`demo`]: the README's first command, and marks
 //! - [`nightly`]: the analysis of a day, its findings, and detection in plain files
 //! - [`live`]: an onset reaches the webhook while it happens, and once
+//! - [`pathology`]: pathologies planted in real servers, and who is told of them
 //! - [`deployment`]: what docker-compose.yml describes
 
 #[path = "../services/broker.rs"]
@@ -20,7 +21,10 @@ mod ledger;
 mod live;
 mod load;
 mod nightly;
+mod pathology;
 mod pipeline;
+#[path = "../services/postgres.rs"]
+mod postgres;
 mod process;
 mod recovery;
 mod services;
