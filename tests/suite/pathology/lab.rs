@@ -2,11 +2,10 @@
 //! them work.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
-use std::thread::{JoinHandle, park_timeout, spawn};
+use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -24,8 +23,6 @@ const AT_LEAST: Duration = Duration::from_secs(70);
 const AT_MOST: Duration = Duration::from_secs(170);
 /// Between two looks at what the rules say.
 const LOOK: Duration = Duration::from_secs(5);
-/// Requests that the access log tells of, a second.
-const REQUESTS_PER_S: u32 = 5;
 /// The exit code of `redis.sh` when Redis cannot be had on this machine.
 const CANNOT_BE_HAD: i32 = 77;
 
@@ -77,6 +74,12 @@ pub(super) fn observe(planted: &[Planted]) -> Option<Told> {
         let _entered = runtime.enter();
         postgres_load::healthy(postgres[0].1.url(), &stop, &mut loads);
         postgres_load::schema(postgres[1].1.url(), &stop, &mut loads);
+        let log = directory.path().join("access.log");
+        loads.spawn(postgres_load::shelves(
+            postgres[1].1.url().to_owned(),
+            log,
+            stop.clone(),
+        ));
         postgres_load::pressure(postgres[2].1.url(), &stop, &mut loads);
     }
     let begin = [
@@ -86,9 +89,8 @@ pub(super) fn observe(planted: &[Planted]) -> Option<Told> {
         redis_load::busy,
     ];
     for (begin, (_, server)) in begin.iter().zip(&redis) {
-        threads.push(begin(&server.url, &stop));
+        threads.extend(begin(&server.url, &stop));
     }
-    threads.push(requests(&directory.path().join("access.log"), &stop));
     let told = judge(directory.path(), planted);
     stop.store(true, Ordering::Relaxed);
     runtime.block_on(loads.join_all());
@@ -174,7 +176,7 @@ fn configure(
         write!(
             text,
             "[[collector.redis]]\nname = \"{name}\"\nurl = \"{}\"\ninterval = \"1s\"\n\
-             settings_every = \"5s\"\nsample = {{ interval = \"4s\", count = 2000 }}\n",
+             settings_every = \"5s\"\nsample = {{ interval = \"5s\", count = 500 }}\n",
             server.url
         )
         .expect("text");
@@ -199,25 +201,6 @@ fn shorten(directory: &Path) {
         assert!(text.contains(before), "{rule} has no parameter {before:?}");
         std::fs::write(directory.join(name), text.replace(before, after)).expect("written");
     }
-}
-
-/// Appends to an access log as a server would.
-fn requests(path: &Path, stop: &Stop) -> JoinHandle<()> {
-    let mut log = std::fs::File::options()
-        .append(true)
-        .open(path)
-        .expect("a log");
-    let stop = stop.clone();
-    spawn(move || {
-        let mut n = 0_u32;
-        while !stop.load(Ordering::Relaxed) {
-            let (page, bytes) = (n % 50, 100 + n * 37 % 900);
-            let line = format!("::1 - - [t] \"GET /shelves/{page} HTTP/1.1\" 200 {bytes}");
-            writeln!(log, "{line}").expect("room for a line");
-            n += 1;
-            park_timeout(Duration::from_secs(1) / REQUESTS_PER_S);
-        }
-    })
 }
 
 impl RedisServer {

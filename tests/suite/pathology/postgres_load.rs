@@ -1,5 +1,8 @@
 //! PostgreSQL servers under load: one healthy, one with a bad schema, one under pressure.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -17,6 +20,8 @@ const COUNTED: &str = "-- When all of that is counted:\n";
 const LOOK: Duration = Duration::from_millis(100);
 /// Connections that idle, of the 40 that the server under pressure accepts.
 const IDLE: usize = 29;
+/// Products on a page.
+const ON_A_SHELF: u64 = 20;
 /// Sessions that wait for the same row.
 const WAITING: usize = 3;
 
@@ -84,12 +89,6 @@ pub(super) fn schema(url: &str, stop: &Stop, loads: &mut JoinSet<()>) {
             _ => format!("UPDATE orders SET total = total + 1 WHERE id = {order}"),
         }
     });
-    paced(loads, url, stop, 100, |n| {
-        format!(
-            "SELECT name FROM products WHERE id = {}",
-            1 + pick(n, 5_000)
-        )
-    });
     paced(loads, url, stop, 2, |_| {
         "SELECT count(*) FROM notes WHERE body ~ '(a[0-9]){4}.*(b[0-9]){4}'".to_owned()
     });
@@ -97,6 +96,26 @@ pub(super) fn schema(url: &str, stop: &Stop, loads: &mut JoinSet<()>) {
         "SELECT max(id) FROM (SELECT id, body FROM reports ORDER BY body DESC OFFSET 10) sorted"
             .to_owned()
     });
+}
+
+/// A page that looks up its products one by one, and the access log of those who ask for it.
+pub(super) async fn shelves(url: String, log: PathBuf, stop: Stop) {
+    let client = connect(&url, "shop").await;
+    let mut log = File::options().append(true).open(log).expect("a log");
+    let mut ticks = ticks(5);
+    let mut page = 0;
+    while !stop.load(Ordering::Relaxed) {
+        ticks.tick().await;
+        for n in 0..ON_A_SHELF {
+            let product = 1 + pick(page * ON_A_SHELF + n, 5_000);
+            let wanted = format!("SELECT name FROM products WHERE id = {product}");
+            client.simple_query(&wanted).await.expect("an answer");
+        }
+        let bytes = 100 + pick(page, 900);
+        let line = format!("::1 - - [t] \"GET /shelves/{page} HTTP/1.1\" 200 {bytes}");
+        writeln!(log, "{line}").expect("room for a line");
+        page += 1;
+    }
 }
 
 /// A forgotten transaction that others wait for, connections that idle, connections for each

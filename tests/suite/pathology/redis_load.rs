@@ -10,14 +10,17 @@ use super::load::{Stop, pick};
 
 /// A client's rounds come this often.
 const ROUND: Duration = Duration::from_millis(20);
+/// Clients of the busy server, and how many commands each sends in a round: together 10,000 a second.
+const BUSY_CLIENTS: u64 = 4;
+const EACH_ROUND: u64 = 50;
 /// How long what a cache holds is kept.
 const TTL_S: u32 = 3_600;
 
 /// Starts the load of a healthy cache: nearly every look-up hits, many are sent together.
-pub(super) fn healthy(url: &str, stop: &Stop) -> JoinHandle<()> {
+pub(super) fn healthy(url: &str, stop: &Stop) -> Vec<JoinHandle<()>> {
     let mut connection = connect(url);
     fill(&mut connection, 5_000, "session", 100);
-    paced(stop, move |round| {
+    vec![paced(stop, move |round| {
         let mut together = redis::pipe();
         for n in round * 10..round * 10 + 10 {
             together
@@ -35,14 +38,14 @@ pub(super) fn healthy(url: &str, stop: &Stop) -> JoinHandle<()> {
         together
             .query::<()>(&mut connection)
             .expect("the server answers");
-    })
+    })]
 }
 
 /// Starts the load of a cache a third as large as what is asked of it; what is missed is loaded.
-pub(super) fn thrashing(url: &str, stop: &Stop) -> JoinHandle<()> {
+pub(super) fn thrashing(url: &str, stop: &Stop) -> Vec<JoinHandle<()>> {
     let mut connection = connect(url);
     let body = "x".repeat(300);
-    paced(stop, move |round| {
+    vec![paced(stop, move |round| {
         let keys: Vec<String> = (round * 20..round * 20 + 20)
             .map(|n| format!("article:{}", pick(n, 30_000)))
             .collect();
@@ -59,18 +62,18 @@ pub(super) fn thrashing(url: &str, stop: &Stop) -> JoinHandle<()> {
         loaded
             .query::<()>(&mut connection)
             .expect("the server answers");
-    })
+    })]
 }
 
 /// Starts the load of a full cache that may not evict: writes are refused, and someone lists all keys.
-pub(super) fn full(url: &str, stop: &Stop) -> JoinHandle<()> {
+pub(super) fn full(url: &str, stop: &Stop) -> Vec<JoinHandle<()>> {
     let mut connection = connect(url);
     let body = "x".repeat(40);
     let mut n = 0_u64;
     while write(&mut connection, n, &body) {
         n += 1;
     }
-    paced(stop, move |round| {
+    vec![paced(stop, move |round| {
         assert!(
             !write(&mut connection, n + round, &body),
             "the server is full"
@@ -81,44 +84,39 @@ pub(super) fn full(url: &str, stop: &Stop) -> JoinHandle<()> {
                 .query::<Vec<String>>(&mut connection)
                 .expect("a list");
         }
-    })
+    })]
 }
 
-/// Starts a load of many commands one after the other, a good part of them for one key, beside some
+/// Starts loads of many commands one after the other, a good part of them for one key, beside some
 /// keys that are big.
-pub(super) fn busy(url: &str, stop: &Stop) -> JoinHandle<()> {
+pub(super) fn busy(url: &str, stop: &Stop) -> Vec<JoinHandle<()>> {
     let mut connection = connect(url);
     fill(&mut connection, 3_000, "product", 100);
+    let mut big = redis::pipe();
     for n in 0..20_000_u32 {
-        redis::cmd("RPUSH")
-            .arg("feed:1")
-            .arg(n)
-            .exec(&mut connection)
-            .expect("stored");
+        big.cmd("RPUSH").arg("feed:1").arg(n).ignore();
     }
-    let page = "x".repeat(300_000);
-    redis::cmd("SET")
+    big.cmd("SET")
         .arg("page:1")
-        .arg(page)
-        .exec(&mut connection)
-        .expect("stored");
-    redis::cmd("SET")
-        .arg("rate:1")
-        .arg("1.08")
-        .exec(&mut connection)
-        .expect("stored");
-    paced(stop, move |round| {
-        for n in round * 160..round * 160 + 160 {
-            let key = match n % 10 {
-                0..3 => "rate:1".to_owned(),
-                _ => format!("product:{}", pick(n, 3_000)),
-            };
-            redis::cmd("GET")
-                .arg(key)
-                .exec(&mut connection)
-                .expect("an answer");
-        }
-    })
+        .arg("x".repeat(300_000))
+        .ignore();
+    big.cmd("SET").arg("rate:1").arg("1.08").ignore();
+    big.query::<()>(&mut connection)
+        .expect("the server has room");
+    let client = |of: u64| {
+        let mut connection = connect(url);
+        paced(stop, move |round| {
+            for n in round * EACH_ROUND..(round + 1) * EACH_ROUND {
+                let key = match pick(n * BUSY_CLIENTS + of, 10) {
+                    0..3 => "rate:1".to_owned(),
+                    _ => format!("product:{}", pick(n * BUSY_CLIENTS + of, 3_000)),
+                };
+                let mut get = redis::cmd("GET");
+                get.arg(key).exec(&mut connection).expect("an answer");
+            }
+        })
+    };
+    (0..BUSY_CLIENTS).map(client).collect()
 }
 
 fn connect(url: &str) -> Connection {
