@@ -59,8 +59,7 @@ pub(super) fn observe(planted: &[Planted]) -> Option<Told> {
     let runtime = Runtime::new().expect("a runtime");
     let directory = tempfile::tempdir().expect("a directory");
     runtime.block_on(async {
-        for (name, server, script) in &postgres {
-            assert!(!name.is_empty());
+        for (_, server, script) in &postgres {
             postgres_load::prepare(server.url(), script).await;
         }
     });
@@ -117,9 +116,11 @@ fn judge(directory: &Path, planted: &[Planted]) -> Told {
         ask.args(["--last", &last, "--dry-run"])
             .current_dir(directory);
         let told = Told::parse(&stdout_of(&mut ask));
-        if told.missing(planted).is_empty() || begun.elapsed() > AT_MOST {
+        let missing = told.missing(planted);
+        if missing.is_empty() || begun.elapsed() > AT_MOST {
             return told;
         }
+        eprintln!("after {last}, still missing: {missing:?}");
         park_timeout(LOOK);
     }
 }

@@ -19,9 +19,11 @@ const COUNTED: &str = "-- When all of that is counted:\n";
 /// How often those look that have nothing to do but to wait.
 const LOOK: Duration = Duration::from_millis(100);
 /// Connections that idle, of the 40 that the server under pressure accepts.
-const IDLE: usize = 29;
+const IDLE: usize = 27;
 /// Products on a page.
 const ON_A_SHELF: u64 = 20;
+/// Clients that connect for each statement.
+const CONNECTING: usize = 3;
 /// Sessions that wait for the same row.
 const WAITING: usize = 3;
 
@@ -133,7 +135,9 @@ pub(super) fn pressure(url: &str, stop: &Stop, loads: &mut JoinSet<()>) {
     let server = url
         .strip_suffix("/postgres")
         .expect("the address of a database");
-    loads.spawn(churn(format!("{server}/churn"), stop.clone()));
+    for _ in 0..CONNECTING {
+        loads.spawn(churn(format!("{server}/churn"), stop.clone()));
+    }
 }
 
 /// A transaction that idles holding a row, and others that want it.
@@ -167,7 +171,7 @@ async fn idle(url: String, stop: Stop) {
 
 /// Connects for each statement.
 async fn churn(url: String, stop: Stop) {
-    let mut ticks = ticks(8);
+    let mut ticks = ticks(3);
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
         let client = connect(&url, "script").await;
