@@ -22,7 +22,7 @@ use driftline_eventlog::spool::SpoolReader;
 use driftline_schemas::{Body, Envelope, Kind};
 use rustix::time::{ClockId, clock_gettime};
 
-#[path = "../../tests/services/redis.rs"]
+#[path = "../../tests/services/servers.rs"]
 mod fixture;
 
 const DEFAULT_PASSES: u64 = 50;

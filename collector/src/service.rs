@@ -5,6 +5,9 @@
 //! comes by itself (OTLP, remote write) is a service too: its passes take what has arrived.
 
 pub mod access_log;
+#[cfg(test)]
+#[path = "../../tests/services/servers.rs"]
+mod fixture;
 mod foreign;
 pub mod http;
 pub mod offline;

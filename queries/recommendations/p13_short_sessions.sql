@@ -11,7 +11,9 @@
 -- reads: window_series
 -- why: Each session costs a process of the server, and for the client some round trips and the
 --   check of its password, before it can ask anything. A client that opens one for every transaction
---   or two pays that each time. The server's own observer is one session among many.
+--   or two pays that each time. The server counts a transaction of its own for each session that
+--   begins, which does no work of the client's and is left out. The server's own observer is one
+--   session among many.
 -- parameters:
 --   sessions_per_transaction float = 0.5: sessions for each transaction [own]
 --   sessions float = 300.0: fewer sessions are too few to judge by [own]
@@ -23,8 +25,11 @@ WITH databases AS (
         label(labels, 'postgresql.database.name') AS database,
         max(seconds) / 3600.0 AS hours,
         max(increase) FILTER (WHERE metric = 'postgresql.sessions') AS sessions,
-        sum(increase) FILTER (WHERE metric IN ('postgresql.commits', 'postgresql.rollbacks'))
-            AS transactions
+        greatest(
+            sum(increase) FILTER (WHERE metric IN ('postgresql.commits', 'postgresql.rollbacks'))
+                - max(increase) FILTER (WHERE metric = 'postgresql.sessions'),
+            0.0
+        ) AS transactions
     FROM window_series
     WHERE component = 'postgres'
         AND metric IN ('postgresql.sessions', 'postgresql.commits', 'postgresql.rollbacks')
@@ -40,8 +45,7 @@ SELECT
     1.0 - $sessions_per_transaction * transactions / sessions AS predicted,
     0.6 AS confidence,
     CAST(NULL AS VARCHAR) AS action,
-    sessions / transactions AS observed, $sessions_per_transaction AS threshold,
+    sessions / greatest(transactions, 1.0) AS observed, $sessions_per_transaction AS threshold,
     '{session}/{transaction}' AS unit
 FROM databases
-WHERE sessions >= $sessions AND transactions > 0.0
-    AND sessions > $sessions_per_transaction * transactions
+WHERE sessions >= $sessions AND sessions > $sessions_per_transaction * transactions

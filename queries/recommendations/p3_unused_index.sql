@@ -6,14 +6,15 @@
 -- auto: approval
 -- verify: work_per_call
 -- undo: create it again from its recorded definition
--- inputs: postgres/postgresql.index.scans, postgres/postgresql.index.size, postgres/postgresql.index.required, postgres/postgresql.db_size, postgres/postgresql.index.last_scan.age?
+-- inputs: postgres/postgresql.index.scans, postgres/postgresql.index.size, postgres/postgresql.index.required, postgres/postgresql.db_size, postgres/postgresql.index.duplicates?, postgres/postgresql.index.last_scan.age?
 -- sources: postgres-checkup (unused indexes)
 -- every: 1d
 -- reads: window_series, series, history_steps
 -- why: An index costs room and work at each change of its table, and one that nothing scanned for a
 --   quarter of a year is kept for nothing. It counts as unused only where no server that has an
 --   index of that name, a replica too, has scanned it: replicas keep counts of their own. Those that
---   enforce a constraint are needed whatever their scans. Counts begin anew when statistics are
+--   enforce a constraint are needed whatever their scans. One of several equal indexes is left to the
+--   rule of duplicates: it may stand in for the one that is scanned, and both must not go. Counts begin anew when statistics are
 --   reset, which is why the index must also have been observed for that long, and why a person
 --   decides. How much time it would save cannot be said from here.
 -- parameters:
@@ -32,11 +33,12 @@ WITH indexes AS (
         max(n) FILTER (WHERE metric = 'postgresql.index.scans') AS n,
         max(last) FILTER (WHERE metric = 'postgresql.index.size') AS bytes,
         max(last) FILTER (WHERE metric = 'postgresql.index.required') AS required,
+        max(last) FILTER (WHERE metric = 'postgresql.index.duplicates') AS copies,
         min(min) FILTER (WHERE metric = 'postgresql.index.last_scan.age') AS scanned_ago_s
     FROM window_series
     WHERE component = 'postgres' AND metric IN (
         'postgresql.index.scans', 'postgresql.index.size', 'postgresql.index.required',
-        'postgresql.index.last_scan.age'
+        'postgresql.index.duplicates', 'postgresql.index.last_scan.age'
     )
     GROUP BY host, label(labels, 'service.instance.id'), label(labels, 'postgresql.database.name'),
         label(labels, 'postgresql.schema.name'), label(labels, 'postgresql.table.name'),
@@ -113,4 +115,5 @@ LEFT JOIN used_before
     ON used_before.database = indexes.database AND used_before.schema = indexes.schema
     AND used_before.name = indexes.name
 WHERE NOT used_somewhere.used AND used_before.name IS NULL AND observed.for_s >= $unused_s
-    AND indexes.required = 0.0 AND indexes.bytes >= $share * databases.bytes
+    AND indexes.required = 0.0 AND coalesce(indexes.copies, 1.0) <= 1.0
+    AND indexes.bytes >= $share * databases.bytes

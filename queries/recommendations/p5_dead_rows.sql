@@ -6,7 +6,7 @@
 -- auto: automatic
 -- verify: work_per_call
 -- undo: nothing to undo; table options that were set are reset
--- inputs: postgres/postgresql.rows, postgres/postgresql.table.estimated_rows, postgres/postgresql.table.size?, postgres/postgresql.blocks_read?, postgres/postgresql.table.dead_space.ratio?, postgres/postgresql.table.vacuum.count?, postgres/postgresql.xmin.age?
+-- inputs: postgres/postgresql.rows, postgres/postgresql.table.estimated_rows, postgres/postgresql.table.size?, postgres/postgresql.blocks_read?, postgres/postgresql.table.dead_space.ratio?, postgres/postgresql.table.vacuum.count?, postgres/postgresql.table.vacuum.age?, postgres/postgresql.xmin.age?, postgres/postgresql.transaction.duration.max?
 -- sources: awesome-prometheus-alerts (Postgresql dead tuples ratio)
 -- every: 1h
 -- reads: postgres_tables, window_series
@@ -14,7 +14,9 @@
 --   a look into the table found 16 %), so the share that pgstattuple measured goes first where it is
 --   there. Live rows are the planner's estimate, because a reset of the statistics zeroes the other
 --   count. Where an old snapshot holds vacuum back, a vacuum removes nothing and none is prepared:
---   the snapshot must go. What is saved is the dead share of the table's blocks that were read.
+--   the snapshot must go. That is so where the snapshot is many transactions old, and where rows
+--   stayed dead although a vacuum came after the oldest transaction had begun. What is saved is the
+--   dead share of the table's blocks that were read.
 -- parameters:
 --   dead float = 0.1: dead rows as a part of all [awesome-prometheus-alerts]
 --   rows float = 10000.0: fewer dead rows are not worth a vacuum [awesome-prometheus-alerts]
@@ -22,16 +24,21 @@
 --   hit_s float = 0.000001: seconds that a block in the cache costs [own]
 --   miss_s float = 0.0001: seconds that a block from disk costs [own: one read of a solid-state disk]
 WITH servers AS (
-    SELECT host, label(labels, 'service.instance.id') AS target, max(last) AS xmin_age
+    SELECT
+        host, label(labels, 'service.instance.id') AS target,
+        max(last) FILTER (WHERE metric = 'postgresql.xmin.age') AS xmin_age,
+        max(last) FILTER (WHERE metric = 'postgresql.transaction.duration.max') AS open_s
     FROM window_series
-    WHERE component = 'postgres' AND metric = 'postgresql.xmin.age'
+    WHERE component = 'postgres'
+        AND metric IN ('postgresql.xmin.age', 'postgresql.transaction.duration.max')
     GROUP BY host, label(labels, 'service.instance.id')
 ),
 tables AS (
     SELECT
         postgres_tables.*,
         coalesce(dead_ratio, dead_rows / nullif(estimated_rows + dead_rows, 0.0)) AS dead,
-        coalesce(xmin_age, 0.0) > $held_back AS is_held_back
+        coalesce(xmin_age > $held_back, false)
+            OR coalesce(xmin_age > 0.0 AND vacuum_age_s < open_s, false) AS is_held_back
     FROM postgres_tables
     LEFT JOIN servers ON servers.host = postgres_tables.host AND servers.target = postgres_tables.target
 )

@@ -11,10 +11,13 @@
 -- every: 1h
 -- reads: postgres_tables
 -- why: The planner chooses by statistics of the rows as they were. When a fifth of them has changed
---   since, it may choose badly. What that costs shows only in the plans, so no time is claimed.
+--   since, it may choose badly. A table that changes so fast that a fifth is new a moment after it
+--   was analysed is analysed often enough, and once more would not help. What stale statistics cost
+--   shows only in the plans, so no time is claimed.
 -- parameters:
 --   modified float = 0.2: changed rows as a part of the table [own]
 --   rows float = 1000.0: fewer changed rows do not matter [own]
+--   fresh_s float = 120.0: seconds since it was analysed below which statistics are fresh [own: two of autovacuum's rounds]
 SELECT
     host, target, database || '.' || schema || '.' || name AS subject,
     'Run ANALYZE on ' || schema || '.' || name AS advice,
@@ -30,3 +33,4 @@ SELECT
 FROM postgres_tables
 WHERE estimated_rows IS NOT NULL
     AND modified_rows > $modified * greatest(estimated_rows, 1.0) AND modified_rows > $rows
+    AND coalesce(analyze_age_s, $fresh_s) >= $fresh_s

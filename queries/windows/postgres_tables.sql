@@ -34,6 +34,7 @@ SELECT
     max(last) FILTER (WHERE metric = 'postgresql.table.free_space.ratio') AS free_ratio,
     max(last) FILTER (WHERE metric = 'postgresql.table.dead_space.ratio') AS dead_ratio,
     max(last) FILTER (WHERE metric = 'postgresql.table.analyze.age') AS analyze_age_s,
+    max(last) FILTER (WHERE metric = 'postgresql.table.vacuum.age') AS vacuum_age_s,
     max(increase) FILTER (
         WHERE metric = 'postgresql.table.vacuum.count'
             AND label(labels, 'postgresql.operation') = 'autovacuum'
@@ -44,7 +45,7 @@ WHERE component = 'postgres' AND metric IN (
     'postgresql.table.estimated_rows', 'postgresql.rows', 'postgresql.table.modified_rows',
     'postgresql.table.size', 'postgresql.operations', 'postgresql.blocks_read',
     'postgresql.table.free_space.ratio', 'postgresql.table.dead_space.ratio',
-    'postgresql.table.analyze.age', 'postgresql.table.vacuum.count'
+    'postgresql.table.analyze.age', 'postgresql.table.vacuum.age', 'postgresql.table.vacuum.count'
 )
 GROUP BY host, label(labels, 'service.instance.id'), label(labels, 'postgresql.database.name'),
     label(labels, 'postgresql.schema.name'), label(labels, 'postgresql.table.name')

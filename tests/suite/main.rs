@@ -9,6 +9,7 @@
 //! - [`nightly`]: the analysis of a day, its findings, and detection in plain files
 //! - [`live`]: an onset reaches the webhook while it happens, and once
 //! - [`optimize`]: recommendations applied to real servers, kept or reverted
+//! - [`pathology`]: pathologies planted in real servers, and who is told of them
 //! - [`deployment`]: what docker-compose.yml describes
 
 #[path = "../services/broker.rs"]
@@ -22,13 +23,10 @@ mod live;
 mod load;
 mod nightly;
 mod optimize;
+mod pathology;
 mod pipeline;
-#[path = "../services/postgres.rs"]
-mod postgres;
 mod process;
 mod recovery;
-#[path = "../services/redis.rs"]
-mod redis_server;
-#[path = "../services/script.rs"]
-mod script;
+#[path = "../services/servers.rs"]
+mod servers;
 mod services;

@@ -9,9 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::traffic::{Postgres, Traffic};
-use crate::postgres::PostgresServer;
 use crate::process::{Running, driftline, poll, run, stdout_of};
-use crate::redis_server::RedisServer;
+use crate::servers::{PostgresServer, RedisServer};
 
 /// Rows of the table; the statement without its index reads all of its pages.
 const ROWS: u32 = 40_000;

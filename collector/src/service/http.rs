@@ -305,8 +305,11 @@ const fn section(config: &HttpProbeConfig) -> Section<'_> {
     }
 }
 
+/// A range of statuses, both ends included.
+type Statuses = (u16, u16);
+
 /// Target, method and expected statuses.
-fn understood(config: &HttpProbeConfig) -> Result<(Target, Method, Vec<(u16, u16)>), ServiceError> {
+fn understood(config: &HttpProbeConfig) -> Result<(Target, Method, Vec<Statuses>), ServiceError> {
     let section = section(config);
     let target = Target::parse(&config.url, ["http", "https"])?;
     let method = Method::from_bytes(config.method.as_bytes())

@@ -172,7 +172,8 @@ fn summed(keys: Vec<WarmKey>, trials: &[Trial]) -> WarmEstimate {
     let gain = ratio(sum(|trial| trial.warmed), total) - plain;
     let ratios = |hits: fn(&Trial) -> u64| -> Vec<f64> {
         let seen = trials.iter().filter(|trial| trial.accesses > 0);
-        seen.map(|trial| ratio(hits(trial), trial.accesses)).collect()
+        seen.map(|trial| ratio(hits(trial), trial.accesses))
+            .collect()
     };
     // Both sides here saw the same traffic; what is measured later does not, so that the noise of
     // either side counts: once for this estimate, and once for that measurement.

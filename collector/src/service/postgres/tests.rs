@@ -1,7 +1,5 @@
 //! Tests with a real server.
 
-#[path = "../../../../tests/services/postgres.rs"]
-mod fixture;
 mod values;
 
 use std::time::Duration;
@@ -13,6 +11,7 @@ use super::PostgresConfig;
 use super::server::PostgresServer;
 use crate::clock;
 use crate::recorder::Recorder;
+use crate::service::fixture;
 use crate::service::run::Meter;
 use crate::service::{Pass, Service as _, ServiceError};
 use crate::testing::{Row, rows_of, value};
@@ -172,6 +171,11 @@ async fn the_head_of_a_queue_is_named() {
     );
     run(&head, "COMMIT").await;
     waits.await.expect("joined").expect("it got its turn");
+    // A transaction that idles has no snapshot, but what it wrote holds vacuum back all the same.
+    run(&head, "BEGIN; UPDATE t SET a = 4").await;
+    run(&watch, "CREATE TABLE later (a int)").await;
+    let seen = pass(&mut server, 3).await.ok();
+    assert!(seen.value("postgresql.xmin.age", "service.instance.id=main") > 0.0);
 }
 
 #[tokio::test]

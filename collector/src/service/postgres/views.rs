@@ -71,7 +71,7 @@ const SERVER: View = View {
         ),
         column(
             const { id("postgresql.xmin.age") },
-            "coalesce(greatest(max(age(backend_xmin)) FILTER (WHERE other), (SELECT max(age(xmin)) FROM pg_replication_slots), (SELECT max(age(transaction)) FROM pg_prepared_xacts)), 0)",
+            "coalesce(greatest(max(greatest(age(backend_xmin), age(backend_xid))) FILTER (WHERE other), (SELECT max(age(xmin)) FROM pg_replication_slots), (SELECT max(age(transaction)) FROM pg_prepared_xacts)), 0)",
         ),
     ],
     from: "FROM (SELECT *, backend_type = 'client backend' AS client, application_name IS DISTINCT FROM 'driftline' AS other FROM pg_stat_activity) a",

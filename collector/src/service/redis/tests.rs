@@ -1,12 +1,9 @@
 //! Tests against a real server.
 
-#[path = "../../../../tests/services/redis.rs"]
-mod fixture;
-
 use std::time::{Duration, Instant};
 
+use crate::service::fixture::RedisServer;
 use driftline_schemas::{Event, EventName};
-use fixture::RedisServer;
 use redis::aio::MultiplexedConnection;
 
 use super::config::{RedisConfig, RedisUrl};

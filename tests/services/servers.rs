@@ -1,6 +1,7 @@
-//! Runs the scripts beside it, which start real servers for tests, and says aloud what is skipped.
+//! Real servers for tests, started by the scripts beside this file and killed when they are dropped;
+//! what is skipped is said aloud.
 //!
-//! What the lines mean that a script prints is left to the files that include this one.
+//! Tests of several crates include this file by its path. What to test is left to them.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -10,10 +11,93 @@ use std::process::{Command, Stdio};
 /// The exit code of a script whose server cannot be had on this machine.
 const CANNOT_BE_HAD: i32 = 77;
 
+#[allow(dead_code, reason = "not every test that includes this file uses it")]
+const POSTGRES: Script = Script {
+    file: "postgres.sh",
+    what: "PostgreSQL",
+    owner: "DRIFTLINE_POSTGRES_OWNER",
+};
+
+/// A PostgreSQL server that answers.
+#[allow(dead_code, reason = "not every test that includes this file uses it")]
+#[derive(Debug)]
+pub(crate) struct PostgresServer(Started);
+
+#[allow(
+    dead_code,
+    reason = "not every test that includes this file uses all of it"
+)]
+impl PostgresServer {
+    /// Starts a server with these settings (`name=value`). `None`, said aloud, where PostgreSQL cannot
+    /// be had.
+    pub(crate) fn start(settings: &[&str]) -> Option<Self> {
+        POSTGRES.start(settings).map(Self)
+    }
+
+    /// The address of a superuser.
+    pub(crate) fn url(&self) -> &str {
+        self.0.line("url")
+    }
+
+    /// The address of the role that has `pg_monitor` and nothing else.
+    pub(crate) fn driftline_url(&self) -> &str {
+        self.0.line("driftline_url")
+    }
+
+    /// Kills the server and all its sessions, and waits until it is gone.
+    pub(crate) fn kill(&self) {
+        self.0.order("kill");
+    }
+
+    /// Starts a killed server again, or a running one anew, with the same port and data.
+    pub(crate) fn restart(&self) {
+        self.0.order("restart");
+    }
+}
+
+#[allow(dead_code, reason = "not every test that includes this file uses it")]
+const REDIS: Script = Script {
+    file: "redis.sh",
+    what: "Redis",
+    owner: "DRIFTLINE_REDIS_OWNER",
+};
+
+/// A Redis server that answers.
+#[allow(dead_code, reason = "not every test that includes this file uses it")]
+#[derive(Debug)]
+pub(crate) struct RedisServer(Started);
+
+#[allow(
+    dead_code,
+    reason = "not every test that includes this file uses all of it"
+)]
+impl RedisServer {
+    /// Starts a server with these options (`--name value`). `None`, said aloud, where Redis cannot be
+    /// had.
+    pub(crate) fn start(options: &[&str]) -> Option<Self> {
+        REDIS.start(options).map(Self)
+    }
+
+    /// The address of the default user, without a password.
+    pub(crate) fn url(&self) -> &str {
+        self.0.line("url")
+    }
+
+    /// Kills the server, and waits until it is gone.
+    pub(crate) fn kill(&self) {
+        self.0.order("kill");
+    }
+
+    /// Starts a killed server again, with the same port and options, and no data.
+    pub(crate) fn restart(&self) {
+        self.0.order("start");
+    }
+}
+
 /// A server that a script has started. It is killed when this is dropped: its data goes with the
 /// directory, so there is nothing to end in order.
 #[derive(Debug)]
-pub(crate) struct Started {
+struct Started {
     script: Script,
     directory: tempfile::TempDir,
     lines: String,
@@ -21,18 +105,18 @@ pub(crate) struct Started {
 
 /// One of the scripts.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Script {
+struct Script {
     /// Its file.
-    pub(crate) file: &'static str,
+    file: &'static str,
     /// What it starts, in the words of an operator.
-    pub(crate) what: &'static str,
+    what: &'static str,
     /// The environment variable that names the process whose end ends the server.
-    pub(crate) owner: &'static str,
+    owner: &'static str,
 }
 
 impl Script {
     /// Starts a server with these options. `None`, said aloud, where it cannot be had.
-    pub(crate) fn start(self, options: &[&str]) -> Option<Started> {
+    fn start(self, options: &[&str]) -> Option<Started> {
         let (file, what) = (self.file, self.what);
         let directory = tempfile::tempdir().expect("a directory for the server");
         match self.run("start", directory.path(), options) {
@@ -85,7 +169,7 @@ impl Script {
 
 impl Started {
     /// The value of `key=value`, as the script printed it.
-    pub(crate) fn line(&self, key: &str) -> &str {
+    fn line(&self, key: &str) -> &str {
         self.lines
             .lines()
             .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
@@ -93,7 +177,7 @@ impl Started {
     }
 
     /// Has the script do something with the server, and waits until that is done.
-    pub(crate) fn order(&self, command: &str) {
+    fn order(&self, command: &str) {
         let file = self.script.file;
         if let Err(code) = self.script.run(command, self.directory.path(), &[]) {
             panic!("{file} {command} failed with {code:?}, see above");
@@ -111,7 +195,7 @@ impl Drop for Started {
 
 /// Says aloud what was skipped: past the test harness, which keeps the output of tests that pass,
 /// and for the summary of `tests/run`.
-pub(crate) fn skipped(what: &str) {
+fn skipped(what: &str) {
     let line = format!("SKIPPED: {what}\n");
     let mut told = std::io::stderr().write_all(line.as_bytes());
     if let Some(log) = std::env::var_os("DRIFTLINE_SKIP_LOG") {
