@@ -130,7 +130,7 @@ fn tune(settings: &Settings, stopping: &Stopping) -> anyhow::Result<Outcome> {
     let server = throwaway::Postgres::start(&programs)
         .context("the throw-away PostgreSQL server of the demo cannot start")?;
     match tuning::run(settings, &server, stopping)? {
-        Some(tuned) => Ok(report::print_tuned(&tuned)),
+        Some(tuned) => Ok(report::print_tuned(&tuned, &settings.data)),
         None => {
             eprintln!("stopped before it was judged");
             Ok(Outcome::TooLittleData)

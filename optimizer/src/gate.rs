@@ -28,6 +28,15 @@ pub enum Approval {
     Automatic,
 }
 
+impl fmt::Display for Approval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person(name) => write!(f, "by {name}"),
+            Self::Automatic => f.write_str("by the configuration"),
+        }
+    }
+}
+
 /// What is known when the gate is asked.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known {

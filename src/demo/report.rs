@@ -42,7 +42,7 @@ pub(super) fn print(judged: &Judged, data: &Path) -> anyhow::Result<Outcome> {
 }
 
 /// Prints what was predicted beside what came; says whether it was kept.
-pub(super) fn print_tuned(tuned: &Tuned) -> Outcome {
+pub(super) fn print_tuned(tuned: &Tuned, data: &Path) -> Outcome {
     let (state, advice) = (&tuned.state, &tuned.recommendation.advice);
     println!("Applied: {}", state.plan.command);
     let Some(verdict) = state.verdict(Check::Immediate) else {
@@ -53,7 +53,12 @@ pub(super) fn print_tuned(tuned: &Tuned) -> Outcome {
         return Outcome::Error;
     };
     println!("{}", optimize::verdict(verdict));
-    println!("Look further: driftline query \"select * from actions\"");
+    println!(
+        "Look further:\n  driftline optimize status {} --data {data}\n  \
+         driftline query --data {data} \"select * from actions\"",
+        state.action,
+        data = data.display()
+    );
     match verdict.outcome {
         VerdictOutcome::Kept => Outcome::Ok,
         _ => Outcome::Error,

@@ -85,6 +85,7 @@ fn optimizing(settings: &Settings, server: &Postgres) -> Settings {
         create_index: true,
         allow: [ActionKind::CreateIndex].into(),
         disk_unknown: true,
+        cpu_busy_max_percent: 100.0,
         cpu_pressure_max_percent: 100.0,
         window: EVERY,
         settle: Duration::from_millis(200),

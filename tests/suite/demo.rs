@@ -20,6 +20,11 @@ fn the_demo_finds_the_slower_endpoint_or_says_that_it_cannot_judge() {
         ),
         _ => panic!("exit {code:?}\n{out}\n{err}"),
     }
+    // The last part needs PostgreSQL, and says so where there is none.
+    assert!(
+        out.contains("kept, work_saved: predicted") || out.contains("PostgreSQL is not installed"),
+        "{out}\n{err}"
+    );
     let ask = |sql| {
         let mut query = driftline(&["query", "--data", "d", "--format", "csv", sql]);
         stdout_of(query.current_dir(dir.path()))

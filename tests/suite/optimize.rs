@@ -6,6 +6,7 @@ mod traffic;
 use std::path::Path;
 use std::time::Duration;
 
+use driftline_optimizer::Action;
 use serde_json::Value;
 
 use self::traffic::{Postgres, Traffic};
@@ -54,7 +55,7 @@ fn configure(dir: &Path, postgres: &PostgresServer, more: &str) {
          [[collector.postgres]]\nname = \"shop\"\nurl = \"{read}\"\ninterval = \"2s\"\nstatements_every = \"2s\"\ntables_every = \"2s\"\n\
          [optimizer]\ndry_run = false\ncreate_index = true\ndisk_unknown = true\n\
          allow = [\"create_index\", \"warm\"]\nreads_per_write_min = 0.0\n\
-         cpu_pressure_max_percent = 100.0\nwindow = \"1500ms\"\nsettle = \"200ms\"\nwindows_max = 20\n\
+         cpu_busy_max_percent = 100.0\ncpu_pressure_max_percent = 100.0\nwindow = \"1500ms\"\nsettle = \"200ms\"\nwindows_max = 20\n\
          [[optimizer.server]]\nname = \"shop\"\nkind = \"postgres\"\nurl = \"{write}\"\n{more}",
         read = postgres.driftline_url(),
         write = postgres.url(),
@@ -238,4 +239,26 @@ fn a_cache_is_warmed_and_its_hit_ratio_rises_as_estimated() {
     let bound = |at: usize| verdict["interval"][at].as_f64().expect("a bound");
     let actual = verdict["actual"].as_f64().expect("a figure");
     assert!((bound(0)..=bound(1)).contains(&actual), "{status:#}");
+}
+
+#[test]
+fn every_action_that_a_rule_prepares_is_one_that_can_be_applied() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("analyzer/tests/rules");
+    let mut read = 0;
+    for rule in std::fs::read_dir(cases).expect("the rules' cases") {
+        let expected = rule.expect("a rule").path().join("fires/expect.csv");
+        let Ok(mut rows) = csv::Reader::from_path(&expected) else {
+            continue;
+        };
+        for row in rows.records() {
+            let row = row.expect("a row");
+            for cell in row.iter().filter(|cell| cell.starts_with('{')) {
+                let action: Action = serde_json::from_str(cell)
+                    .unwrap_or_else(|error| panic!("{}: {cell}: {error}", expected.display()));
+                assert_eq!(action.check(), Ok(()), "{}", expected.display());
+                read += 1;
+            }
+        }
+    }
+    assert!(read >= 10, "only {read} actions were read");
 }

@@ -157,7 +157,7 @@ fn own(step: &Step) -> (String, Vec<(&'static str, String)>) {
                 (INVERSE, plan.inverse.clone()),
             ],
         ),
-        Step::Approved { by } => (format!("approved: {by:?}"), Vec::new()),
+        Step::Approved { by } => (format!("approved {by}"), Vec::new()),
         Step::BaselineFrozen { windows, inverse } => (
             format!("baseline of {} windows", windows.len()),
             vec![(INVERSE, inverse.command())],

@@ -31,7 +31,8 @@ impl<J: Journal> Optimizer<J> {
             return Ok((None, vec![Refusal::AdviceOnly]));
         };
         let plan = self.dry_run(recommendation, action).await?;
-        let known = self.known(recommendation, &plan, states, own);
+        let mut known = self.known(recommendation, &plan, states, own);
+        known.cpu_busy_percent = host::cpu_busy_percent().await;
         let estimated = hypothetical::estimated(recommendation, &plan);
         let mut refusals = gate::refusals(&self.config, &estimated, approval, &known);
         refusals.extend(plan.problems.iter().cloned().map(Refusal::Plan));

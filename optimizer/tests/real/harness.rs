@@ -178,6 +178,7 @@ pub(crate) fn config(servers: Vec<ServerConfig>) -> OptimizerConfig {
         dry_run: false,
         create_index: true,
         disk_unknown: true,
+        cpu_busy_max_percent: 100.0,
         cpu_pressure_max_percent: 100.0,
         window: Duration::from_millis(1_200),
         settle: Duration::from_millis(200),
