@@ -3,10 +3,11 @@
 //!
 //! Printing results is left to the binary; what the tables hold is [`crate::lake`]'s.
 
-mod derived;
 mod error;
 mod files;
+mod session;
 mod statement;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,23 +15,29 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, SchemaProvider};
 use datafusion::common::ParamValues;
-use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{
+    FairSpillPool, MemoryConsumer, MemoryReservation, TrackConsumersPool,
+};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use driftline_sink::table::TableName;
+use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::error::EngineError;
+pub(crate) use self::session::Session;
+use self::tables::Tables;
 use crate::functions;
 use crate::lake::provider::LakeTable;
 use crate::lake::{DEFAULT_TAIL_MAX_ROWS, Lake, LakeOptions};
@@ -114,8 +121,9 @@ pub struct Rows {
 
 /// A session over the tables at one version.
 pub struct Engine {
-    context: SessionContext,
+    context: Arc<SessionContext>,
     lake: Lake,
+    tables: Arc<Tables>,
     timeout: Duration,
     memory_bytes: usize,
 }
@@ -136,30 +144,35 @@ impl Engine {
 
     /// A session over tables that are read already.
     pub async fn over(lake: Lake, config: &EngineConfig) -> Result<Self, EngineError> {
-        let context = context(config)?;
+        let context = Arc::new(context(config)?);
         functions::register(&context);
+        let tables = Arc::new(Tables::default());
         for table in TableName::ALL {
             let name = match table {
                 TableName::Series => SERIES_ROWS,
                 name => name.as_str(),
             };
-            context.register_table(name, Arc::new(LakeTable::new(&lake.contents(table))?))?;
+            let table = LakeTable::new(&lake.contents(table))?;
+            tables.register_table(name.to_owned(), Arc::new(table))?;
         }
-        let engine = Self {
-            context,
-            lake,
-            timeout: Duration::from_secs(config.timeout_s),
-            memory_bytes: config.memory_bytes,
-        };
         for (name, sql) in BASE_VIEWS {
-            engine.add_view(name, sql).await?;
+            tables.add_view(name, sql, &context);
         }
         for rule in rule::built_in()? {
             if rule.kind == RuleKind::View {
-                engine.add_view(&rule.id, &rule.sql).await?;
+                tables.add_view(&rule.id, &rule.sql, &context);
             }
         }
-        Ok(engine)
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema(SCHEMA, Arc::clone(&tables) as Arc<dyn SchemaProvider>)?;
+        context.register_catalog(CATALOG, Arc::new(catalog));
+        Ok(Self {
+            context,
+            lake,
+            tables,
+            timeout: Duration::from_secs(config.timeout_s),
+            memory_bytes: config.memory_bytes,
+        })
     }
 
     /// The tables.
@@ -173,7 +186,18 @@ impl Engine {
     }
 
     /// Runs a query. Its rows come as they are found, until the time is up.
-    pub async fn query(
+    ///
+    /// The future is boxed so that it is compiled here, once, and not by each crate that waits for
+    /// it.
+    pub fn query<'a>(
+        &'a self,
+        sql: &'a str,
+        options: &'a QueryOptions,
+    ) -> BoxFuture<'a, Result<SendableRecordBatchStream, EngineError>> {
+        Box::pin(self.run(sql, options))
+    }
+
+    async fn run(
         &self,
         sql: &str,
         options: &QueryOptions,
@@ -215,9 +239,24 @@ impl Engine {
         self.collect(&rule.sql, &options).await
     }
 
+    /// How many threads work on a query.
+    pub(crate) fn partitions(&self) -> usize {
+        self.context
+            .state_ref()
+            .read()
+            .config()
+            .target_partitions()
+            .max(1)
+    }
+
+    /// Memory of ours that counts as that of a query does.
+    pub(crate) fn memory(&self, consumer: &str) -> MemoryReservation {
+        MemoryConsumer::new(consumer).register(&self.context.runtime_env().memory_pool)
+    }
+
     /// What DataFusion says, in words for whoever asked. For errors from a stream of rows.
     pub fn explain(&self, error: DataFusionError) -> EngineError {
-        error::explain(error, self.memory_bytes, &self.table_names())
+        error::explain(error, self.memory_bytes, &self.tables.table_names())
     }
 
     async fn start(
@@ -226,21 +265,7 @@ impl Engine {
         options: &QueryOptions,
     ) -> Result<SendableRecordBatchStream, EngineError> {
         let explain = |error| self.explain(error);
-        let state = self.context.state();
-        let statement = statement::parse(sql)?;
-        let plan = state.statement_to_plan(statement).await.map_err(explain)?;
-        statement::check(&plan)?;
-        let plan = if options.parameters.is_empty() {
-            plan
-        } else {
-            let values = options
-                .parameters
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.clone()));
-            let values: Vec<_> = values.collect();
-            plan.with_param_values(ParamValues::from(values))
-                .map_err(explain)?
-        };
+        let plan = plan(&self.context.state(), sql, options, &explain).await?;
         let frame = self
             .context
             .execute_logical_plan(plan)
@@ -248,25 +273,28 @@ impl Engine {
             .map_err(explain)?;
         frame.execute_stream().await.map_err(explain)
     }
+}
 
-    async fn add_view(&self, name: &str, sql: &str) -> Result<(), EngineError> {
-        let plan = self.context.state().create_logical_plan(sql).await?;
-        let view = ViewTable::new(plan, Some(sql.to_owned()));
-        self.context.register_table(name, Arc::new(view))?;
-        Ok(())
+/// The plan of one statement that reads, its parameters bound.
+async fn plan(
+    state: &SessionState,
+    sql: &str,
+    options: &QueryOptions,
+    explain: &(dyn Fn(DataFusionError) -> EngineError + Sync),
+) -> Result<LogicalPlan, EngineError> {
+    let statement = statement::parse(sql)?;
+    let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+    statement::check(&plan)?;
+    if options.parameters.is_empty() {
+        return Ok(plan);
     }
-
-    fn table_names(&self) -> Vec<String> {
-        let schema = self
-            .context
-            .catalog(CATALOG)
-            .and_then(|catalog| catalog.schema(SCHEMA));
-        let mut names = schema
-            .map(|schema| schema.table_names())
-            .unwrap_or_default();
-        names.sort();
-        names
-    }
+    let values = options
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()));
+    let values: Vec<_> = values.collect();
+    plan.with_param_values(ParamValues::from(values))
+        .map_err(explain)
 }
 
 fn context(config: &EngineConfig) -> Result<SessionContext, EngineError> {

@@ -10,16 +10,23 @@ mod lifecycle;
 mod rows;
 mod rules;
 mod show;
+mod steps;
+mod table;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use datafusion::common::runtime::SpawnedTask;
 use driftline_schemas::{Component, Event};
+use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::compare::Window;
-use crate::engine::{Engine, EngineError};
-use crate::rule::{Auto, Recommending, Risk, Rule, Verify, timestamp};
+use crate::engine::{Engine, EngineError, Rows, Session};
+use crate::rule::{Auto, Binding, Recommending, Risk, Rule, Verify, timestamp};
 
 pub use self::confidence::{CLAIM_WEIGHT, Outcome, calibrated, confidence};
 pub use self::handover::{Open, Suspect, open, steps, suspects};
@@ -124,48 +131,48 @@ pub struct Report {
     pub failed: Vec<Unjudged>,
     /// Rules that found more than is taken, with how much they found.
     pub cut: Vec<(String, usize)>,
+    /// How long its parts took: the tables that rules share, and each rule.
+    pub took: Vec<Took>,
+}
+
+/// How long a part of a judgement took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Took {
+    /// Which.
+    pub of: String,
+    /// Until it was known how to answer.
+    pub planning: Duration,
+    /// Until it was answered.
+    pub reading: Duration,
+}
+
+impl Took {
+    fn reading(of: &str, started: Instant) -> Self {
+        Self {
+            of: of.to_owned(),
+            planning: Duration::ZERO,
+            reading: started.elapsed(),
+        }
+    }
+}
+
+impl Unjudged {
+    fn new(rule: &Rule, reason: String) -> Self {
+        Self {
+            rule: rule.id.clone(),
+            reason,
+        }
+    }
 }
 
 /// Judges every rule. A rule that fails is told in the report and stops none of the others.
-pub async fn recommend(engine: &Engine, options: &RecommendOptions) -> Result<Report, EngineError> {
-    let mut report = Report::default();
-    let due: Vec<(&Rule, &Recommending)> = due(options, &mut report);
-    let wanted = wanted(&due, &options.rules.windows);
-    let tables = window::tables(engine, options.window, options.source, &wanted).await?;
-    let session = engine.with_tables(tables).await?;
-    for window in &options.rules.windows {
-        if let Err(error) = session.add_rule_view(window).await {
-            report.failed.push(Unjudged {
-                rule: window.id.clone(),
-                reason: error.to_string(),
-            });
-        }
-    }
-    let seen = rows::metrics_seen(&session).await?;
-    let outcomes = confidence::outcomes(engine).await?;
-    for (rule, keys) in due {
-        if let Some(reason) = missing(keys, &seen) {
-            let rule = rule.id.clone();
-            report.waiting.push(Unjudged { rule, reason });
-            continue;
-        }
-        match judge(&session, rule, keys, options.window, &outcomes).await {
-            Ok(found) => {
-                report.judged.push(rule.id.clone());
-                if found.len() > MOST_ROWS {
-                    report.cut.push((rule.id.clone(), found.len()));
-                }
-                let taken = found.into_iter().take(MOST_ROWS);
-                report.recommendations.extend(taken);
-            }
-            Err(error) => report.failed.push(Unjudged {
-                rule: rule.id.clone(),
-                reason: error.to_string(),
-            }),
-        }
-    }
-    sort(&mut report.recommendations);
-    Ok(report)
+///
+/// The future is boxed so that it is compiled here, once, and not by each crate that waits for it.
+pub fn recommend<'a>(
+    engine: &'a Engine,
+    options: &'a RecommendOptions,
+) -> BoxFuture<'a, Result<Report, EngineError>> {
+    Box::pin(judge(engine, options))
 }
 
 /// What a report adds to what is held already; see [`lifecycle()`].
@@ -195,6 +202,49 @@ pub fn events(
     lifecycle(&told, now_us)
 }
 
+async fn judge(engine: &Engine, options: &RecommendOptions) -> Result<Report, EngineError> {
+    let mut report = Report::default();
+    let due = due(options, &mut report);
+    let started = Instant::now();
+    let session = Arc::new(engine.session()?);
+    report.took.push(Took::reading("session", started));
+    let started = Instant::now();
+    let wanted = metrics(due.iter().map(|(_, keys)| *keys));
+    let window = options.window;
+    let seen = window::add_window(&session, engine, window, options.source, &wanted).await?;
+    report.took.push(Took::reading("window", started));
+    let seen = judged(due, &seen, &mut report);
+    add_tables(&session, engine, options, &seen, &mut report).await?;
+    let started = Instant::now();
+    let outcomes = confidence::outcomes(engine).await?;
+    report.took.push(Took::reading("outcomes", started));
+    let at_once = Arc::new(Semaphore::new(engine.partitions()));
+    let asked: Vec<_> = seen
+        .iter()
+        .map(|(rule, _)| ask(&session, rule, window, &at_once))
+        .collect();
+    for ((rule, keys), asked) in seen.iter().zip(asked) {
+        let outcomes = outcomes
+            .get(&rule.id)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let found = match asked.join().await {
+            Ok(Ok((rows, took))) => {
+                report.took.push(took);
+                rows::read(rule, keys, outcomes, &rows).map_err(|error| error.to_string())
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(stopped) => Err(stopped.to_string()),
+        };
+        match found {
+            Ok(found) => take(&mut report, rule, found),
+            Err(reason) => report.failed.push(Unjudged::new(rule, reason)),
+        }
+    }
+    sort(&mut report.recommendations);
+    Ok(report)
+}
+
 fn due<'a>(
     options: &'a RecommendOptions,
     report: &mut Report,
@@ -209,10 +259,8 @@ fn due<'a>(
             .unwrap_or(i64::MAX)
             .saturating_mul(1_000_000);
         if last.is_some_and(|last| options.window.until_us < last.saturating_add(every_us)) {
-            report.waiting.push(Unjudged {
-                rule: rule.id.clone(),
-                reason: "not due yet".to_owned(),
-            });
+            let reason = "not due yet".to_owned();
+            report.waiting.push(Unjudged::new(rule, reason));
             continue;
         }
         due.push((rule, keys));
@@ -220,34 +268,73 @@ fn due<'a>(
     due
 }
 
-/// The metrics that rules rest on; over the days before, only those of rules that look there.
-fn wanted(due: &[(&Rule, &Recommending)], windows: &[Rule]) -> window::Wanted {
-    let mut looking_back: BTreeSet<&str> = BTreeSet::from([window::HISTORY]);
-    for window in windows {
-        if window
-            .reads
-            .iter()
-            .any(|read| looking_back.contains(read.as_str()))
-        {
-            looking_back.insert(&window.id);
-        }
-    }
-    let mut wanted = window::Wanted::default();
+/// The metrics that rules rest on.
+fn metrics<'a>(rules: impl Iterator<Item = &'a Recommending>) -> window::Metrics {
+    let all = rules.flat_map(|keys| keys.metrics());
+    all.map(|(component, metric, _)| (component, metric.to_owned()))
+        .collect()
+}
+
+/// The rules whose inputs were seen; the others wait.
+fn judged<'a>(
+    due: Vec<(&'a Rule, &'a Recommending)>,
+    seen: &BTreeSet<(String, String)>,
+    report: &mut Report,
+) -> Vec<(&'a Rule, &'a Recommending)> {
+    let mut judged = Vec::with_capacity(due.len());
     for (rule, keys) in due {
-        let metrics = || {
-            keys.metrics()
-                .map(|(component, metric, _)| (component, metric.to_owned()))
-        };
-        wanted.metrics.extend(metrics());
-        if rule
-            .reads
-            .iter()
-            .any(|read| looking_back.contains(read.as_str()))
-        {
-            wanted.history.extend(metrics());
+        match missing(keys, seen) {
+            Some(reason) => report.waiting.push(Unjudged::new(rule, reason)),
+            None => judged.push((rule, keys)),
         }
     }
-    wanted
+    judged
+}
+
+/// The tables that a rule reads, and those that these read.
+fn reads<'a>(rule: &'a Rule, windows: &'a [Rule]) -> BTreeSet<&'a str> {
+    let mut all: BTreeSet<&str> = rule.reads.iter().map(String::as_str).collect();
+    for window in windows.iter().rev() {
+        if all.contains(window.id.as_str()) {
+            all.extend(window.reads.iter().map(String::as_str));
+        }
+    }
+    all
+}
+
+/// Adds the days before and the windows, as far as these rules read them.
+async fn add_tables(
+    session: &Session,
+    engine: &Engine,
+    options: &RecommendOptions,
+    rules: &[(&Rule, &Recommending)],
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    let windows = &options.rules.windows;
+    let read: BTreeSet<&str> = rules
+        .iter()
+        .flat_map(|(rule, _)| reads(rule, windows))
+        .collect();
+    let looking_back = rules
+        .iter()
+        .filter(|(rule, _)| reads(rule, windows).contains(window::HISTORY));
+    let started = Instant::now();
+    let wanted = metrics(looking_back.map(|(_, keys)| *keys));
+    window::add_history(session, engine, options.window, &wanted).await?;
+    report.took.push(Took::reading("history", started));
+    for window in windows
+        .iter()
+        .filter(|window| read.contains(window.id.as_str()))
+    {
+        match answer(session, window, &[]).await {
+            Ok((rows, took)) => {
+                session.add_rows(&window.id, rows)?;
+                report.took.push(took);
+            }
+            Err(error) => report.failed.push(Unjudged::new(window, error.to_string())),
+        }
+    }
+    Ok(())
 }
 
 /// Why a rule cannot be judged, where it cannot.
@@ -262,31 +349,57 @@ fn missing(keys: &Recommending, seen: &BTreeSet<(String, String)>) -> Option<Str
     (!unseen.is_empty()).then(|| format!("no samples of {} in the window", unseen.join(", ")))
 }
 
-async fn judge(
-    session: &Engine,
+/// Asks a rule in a task of its own; so many are answered at once as there are permits.
+fn ask(
+    session: &Arc<Session>,
     rule: &Rule,
-    keys: &Recommending,
     window: Window,
-    outcomes: &BTreeMap<String, Vec<Outcome>>,
-) -> Result<Vec<Recommendation>, EngineError> {
+    at_once: &Arc<Semaphore>,
+) -> SpawnedTask<Result<(Rows, Took), EngineError>> {
     let bounds = [("from_ts", window.from_us), ("until_ts", window.until_us)];
-    let bounds: Vec<_> = bounds
+    let takes = |name: &str| {
+        rule.parameters
+            .iter()
+            .any(|parameter| parameter.name == name)
+    };
+    let bounds: Vec<Binding> = bounds
         .into_iter()
-        .filter(|(name, _)| {
-            rule.parameters
-                .iter()
-                .any(|parameter| parameter.name == *name)
-        })
+        .filter(|(name, _)| takes(name))
         .map(|(name, us)| (name.to_owned(), timestamp(us)))
         .collect();
-    let found = session.collect_rule(rule, &bounds).await?;
-    let outcomes = outcomes
-        .get(&rule.id)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let mut found = rows::read(rule, keys, outcomes, &found)?;
+    let (session, rule, at_once) = (Arc::clone(session), rule.clone(), Arc::clone(at_once));
+    SpawnedTask::spawn(async move {
+        let _permit = at_once.acquire().await.expect("nobody closes it");
+        answer(&session, &rule, &bounds).await
+    })
+}
+
+async fn answer(
+    session: &Session,
+    rule: &Rule,
+    bounds: &[Binding],
+) -> Result<(Rows, Took), EngineError> {
+    let started = Instant::now();
+    let plan = session.plan(&rule.sql, rule.bind(bounds)?).await?;
+    let planning = started.elapsed();
+    let rows = session.collect(plan).await?;
+    let took = Took {
+        of: rule.id.clone(),
+        planning,
+        reading: started.elapsed() - planning,
+    };
+    Ok((rows, took))
+}
+
+fn take(report: &mut Report, rule: &Rule, mut found: Vec<Recommendation>) {
+    report.judged.push(rule.id.clone());
+    if found.len() > MOST_ROWS {
+        report.cut.push((rule.id.clone(), found.len()));
+    }
     sort(&mut found);
-    Ok(found)
+    report
+        .recommendations
+        .extend(found.into_iter().take(MOST_ROWS));
 }
 
 /// By priority; those whose saving is unknown come last, the surest and least risky first.

@@ -1,14 +1,12 @@
 //! A rule's result, held to the columns that the format promises.
 
-use std::collections::BTreeSet;
-
 use arrow::array::Array as _;
 use serde_json::Value;
 
+use super::Recommendation;
 use super::confidence::{Outcome, calibrated};
-use super::{Recommendation, window};
 use crate::columns::{Columns, optional};
-use crate::engine::{Engine, EngineError, QueryOptions, Rows};
+use crate::engine::{EngineError, Rows};
 use crate::nightly::fingerprint;
 use crate::rule::{Recommending, Rule, RuleError};
 
@@ -32,23 +30,6 @@ const COLUMNS: [&str; 14] = [
 const STATEMENTS: &str = "statements";
 /// The methods of estimates.
 const METHODS: [&str; 5] = ["E1", "E2", "E3", "E4", "E5"];
-
-/// The components and metrics of which the window holds samples.
-pub(super) async fn metrics_seen(
-    session: &Engine,
-) -> Result<BTreeSet<(String, String)>, EngineError> {
-    let sql = format!("SELECT DISTINCT component, metric FROM {}", window::SERIES);
-    let rows = session.collect(&sql, &QueryOptions::default()).await?;
-    let columns = Columns::new(window::SERIES, &rows)?;
-    let (component, metric) = (columns.texts("component")?, columns.texts("metric")?);
-    let seen = |row| {
-        (
-            component.value(row).to_owned(),
-            metric.value(row).to_owned(),
-        )
-    };
-    Ok((0..columns.rows()).map(seen).collect())
-}
 
 /// Reads every row.
 pub(super) fn read(

@@ -277,6 +277,13 @@ async fn outcomes_of_actions_set_the_confidence_right() {
     assert!((found.confidence - (4.0 * 0.8 + 0.5) / 6.0).abs() < 1e-12);
 }
 
+/// The rows of an answer, as texts.
+async fn asked(session: &Session, sql: &str) -> Vec<String> {
+    let plan = session.plan(sql, Vec::new()).await.expect("a plan");
+    let rows = session.collect(plan).await.expect("rows");
+    crate::testing::lines(&rows.batches)
+}
+
 #[tokio::test]
 async fn counters_grow_across_restarts_and_steps() {
     const FAULTS: &str = "system.paging.faults";
@@ -294,27 +301,19 @@ async fn counters_grow_across_restarts_and_steps() {
     let engine = Engine::over(lake, &EngineConfig::default())
         .await
         .expect("an engine");
-    let wanted = window::Wanted {
-        metrics: BTreeSet::from([(Component::Host, FAULTS.to_owned())]),
-        history: BTreeSet::new(),
-    };
+    let wanted = window::Metrics::from([(Component::Host, FAULTS.to_owned())]);
     let window = Window {
         from_us: T0,
         until_us: T0 + HOUR_US,
     };
-    let tables = window::tables(&engine, window, Source::Auto, &wanted)
+    let session = engine.session().expect("a session");
+    let seen = window::add_window(&session, &engine, window, Source::Auto, &wanted)
         .await
         .expect("tables");
-    let session = engine.with_tables(tables).await.expect("a session");
+    assert_eq!(seen.len(), 1);
     let series = "SELECT increase, round(rate_per_s, 2), n, seconds FROM window_series";
     // What was counted between the last sample and the restart, 10 s, nobody saw.
-    assert_eq!(
-        crate::testing::ask(&session, series).await,
-        ["17900.0|4.99|360|3590.0"]
-    );
+    assert_eq!(asked(&session, series).await, ["17900.0|4.99|360|3590.0"]);
     let steps = "SELECT count(*), min(increase), max(increase), max(seconds) FROM window_steps";
-    assert_eq!(
-        crate::testing::ask(&session, steps).await,
-        ["60|250.0|300.0|60.0"]
-    );
+    assert_eq!(asked(&session, steps).await, ["60|250.0|300.0|60.0"]);
 }

@@ -1,15 +1,22 @@
 //! The tables that rules read: every series that some rule rests on, over the window, over its
-//! steps, and over each hour of the days before. They are computed once, however many rules there
-//! are.
+//! steps, and over each hour of the days before. Rows are read once, however many rules there are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use driftline_schemas::Component;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+use arrow::error::ArrowError;
+use driftline_schemas::{Component, metric_named};
 use driftline_sink::table::TableName;
+use futures::TryStreamExt as _;
 
+use super::steps::{Gathered, Key, Samples, Texts};
+use super::table::{Each, Meaning, WindowTable};
+use crate::columns::Columns;
 use crate::compare::Window;
-use crate::engine::{Engine, EngineError, QueryOptions, Rows};
-use crate::rule::integer;
+use crate::engine::{Engine, EngineError, QueryOptions, Session};
 
 /// The tables' names.
 pub(super) const SERIES: &str = "window_series";
@@ -39,14 +46,8 @@ pub enum Source {
     Hours,
 }
 
-/// Which metrics are read.
-#[derive(Debug, Default)]
-pub(super) struct Wanted {
-    /// Over the window.
-    pub(super) metrics: BTreeSet<(Component, String)>,
-    /// Over the days before.
-    pub(super) history: BTreeSet<(Component, String)>,
-}
+/// Metrics of components.
+pub(super) type Metrics = BTreeSet<(Component, String)>;
 
 /// A source where it is known which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +56,34 @@ struct Origin {
     step_us: i64,
 }
 
-/// Computes the tables.
-pub(super) async fn tables(
+/// Adds the tables of the window itself, with these metrics. Tells which components' metrics were
+/// seen in it.
+pub(super) async fn add_window(
+    session: &Session,
     engine: &Engine,
     window: Window,
     source: Source,
-    wanted: &Wanted,
-) -> Result<Vec<(&'static str, Rows)>, EngineError> {
+    metrics: &Metrics,
+) -> Result<BTreeSet<(String, String)>, EngineError> {
     let from = choose(engine, source, window);
-    let steps = steps_of(engine, from, window, &wanted.metrics).await?;
+    let gathered = Arc::new(gather(engine, from, window, metrics).await?);
+    let told = meanings(engine, &gathered).await?;
+    let meaning = |component: &str, metric: &str| meaning(&told, component, metric);
+    let steps = Each::Step { us: from.step_us };
+    for (name, each) in [(SERIES, Each::Series), (STEPS, steps)] {
+        let table = WindowTable::new(each, Arc::clone(&gathered), meaning).map_err(wrong)?;
+        session.add_table(name, Arc::new(table))?;
+    }
+    Ok(seen(&gathered))
+}
+
+/// Adds the table of the days before.
+pub(super) async fn add_history(
+    session: &Session,
+    engine: &Engine,
+    window: Window,
+    metrics: &Metrics,
+) -> Result<(), EngineError> {
     let before = Window {
         from_us: window.from_us.saturating_sub(HISTORY_US),
         until_us: window.from_us,
@@ -76,12 +96,11 @@ pub(super) async fn tables(
         table,
         step_us: HOUR_US,
     };
-    let history = steps_of(engine, hours, before, &wanted.history).await?;
-    let session = engine.with_tables(vec![(STEPS, steps.clone())]).await?;
-    let series = session
-        .collect(SERIES_SQL, &QueryOptions::default())
-        .await?;
-    Ok(vec![(STEPS, steps), (SERIES, series), (HISTORY, history)])
+    let gathered = Arc::new(gather(engine, hours, before, metrics).await?);
+    let told = meanings(engine, &gathered).await?;
+    let meaning = |component: &str, metric: &str| meaning(&told, component, metric);
+    let table = WindowTable::new(Each::Step { us: HOUR_US }, gathered, meaning).map_err(wrong)?;
+    session.add_table(HISTORY, Arc::new(table))
 }
 
 fn choose(engine: &Engine, source: Source, window: Window) -> Origin {
@@ -109,115 +128,204 @@ fn choose(engine: &Engine, source: Source, window: Window) -> Origin {
     Origin { table, step_us }
 }
 
-async fn steps_of(
+/// Reads the rows of some metrics.
+async fn gather(
     engine: &Engine,
     from: Origin,
     window: Window,
-    metrics: &BTreeSet<(Component, String)>,
-) -> Result<Rows, EngineError> {
-    let mut options = window.options();
-    options
-        .parameters
-        .push(("step_us".to_owned(), integer(from.step_us)));
-    engine
-        .collect(&steps_sql(from.table, metrics), &options)
+    metrics: &Metrics,
+) -> Result<Gathered, EngineError> {
+    let steps = window.until_us.saturating_sub(window.from_us) / from.step_us + 1;
+    let mut gathered = Gathered::of_steps(usize::try_from(steps).unwrap_or_default());
+    if metrics.is_empty() {
+        return Ok(gathered);
+    }
+    let memory = engine.memory("the window that rules judge");
+    let mut rows = engine
+        .query(&rows_sql(from.table, metrics), &window.options())
+        .await?;
+    while let Some(batch) = rows
+        .try_next()
         .await
+        .map_err(|error| engine.explain(error))?
+    {
+        read(&mut gathered, from, &batch).map_err(wrong)?;
+        memory
+            .try_resize(gathered.bytes())
+            .map_err(|error| engine.explain(error))?;
+    }
+    gathered.sort();
+    Ok(gathered)
 }
 
 /// Names of metrics hold nothing that could end a text ([`crate::rule::Input`] sees to it).
-fn steps_sql(table: TableName, metrics: &BTreeSet<(Component, String)>) -> String {
-    let names: BTreeSet<&str> = metrics.iter().map(|(_, name)| name.as_str()).collect();
-    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-    // Nothing wanted reads nothing, not even to find that nothing fits.
-    let (names, any) = match names.is_empty() {
-        true => ("''".to_owned(), "false"),
-        false => (names.join(", "), "true"),
+fn rows_sql(table: TableName, metrics: &Metrics) -> String {
+    let names = listed(metrics.iter().map(|(_, name)| name.as_str()));
+    let (columns, filled) = match table {
+        TableName::Samples => ("ts, value", ""),
+        _ => (
+            "first_ts, last_ts, count, sum, first, last, min, max",
+            "AND count > 0",
+        ),
     };
-    let parts = match table {
-        TableName::Samples => FROM_SAMPLES.to_owned(),
-        rollup => FROM_ROLLUPS.replace("{rollup}", rollup.as_str()),
-    };
-    STEPS_SQL
-        .replace("{parts}", &parts)
-        .replace("{metrics}", &names)
-        .replace("{any}", any)
+    format!(
+        "SELECT component, host, metric, labels, {columns} FROM {} \
+         WHERE ts >= $from AND ts < $until AND metric IN ({names}) {filled}",
+        table.as_str()
+    )
 }
 
-const FROM_SAMPLES: &str = "
-    SELECT
-        component, host, metric, labels,
-        CAST(ts AS BIGINT) / $step_us AS step,
-        count(*) AS n, sum(value) AS total, min(value) AS min, max(value) AS max,
-        first_value(value ORDER BY ts) AS first, last_value(value ORDER BY ts) AS last,
-        min(CAST(ts AS BIGINT)) AS first_us, max(CAST(ts AS BIGINT)) AS last_us
-    FROM samples
-    WHERE ts >= $from AND ts < $until AND metric IN ({metrics}) AND {any}
-    GROUP BY component, host, metric, labels, CAST(ts AS BIGINT) / $step_us";
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: BTreeSet<String> = names.map(|name| format!("'{name}'")).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
 
-const FROM_ROLLUPS: &str = "
-    SELECT
-        component, host, metric, labels,
-        CAST(ts AS BIGINT) / $step_us AS step,
-        sum(count) AS n, sum(sum) AS total, min(min) AS min, max(max) AS max,
-        first_value(first ORDER BY ts) AS first, last_value(last ORDER BY ts) AS last,
-        min(CAST(first_ts AS BIGINT)) AS first_us, max(CAST(last_ts AS BIGINT)) AS last_us
-    FROM {rollup}
-    WHERE ts >= $from AND ts < $until AND metric IN ({metrics}) AND {any} AND count > 0
-    GROUP BY component, host, metric, labels, CAST(ts AS BIGINT) / $step_us";
+/// Takes in rows, whose columns stand in the order of [`rows_sql`].
+fn read(gathered: &mut Gathered, from: Origin, batch: &RecordBatch) -> Result<(), ArrowError> {
+    let [component, host, metric, labels, values @ ..] = batch.columns() else {
+        return Err(ArrowError::SchemaError("rows lack columns".to_owned()));
+    };
+    let texts = &mut gathered.texts;
+    let component = numbers(texts, component)?;
+    let (host, metric) = (numbers(texts, host)?, numbers(texts, metric)?);
+    let labels = numbers(texts, labels)?;
+    let mut add = |row: usize, samples: Samples| {
+        let key = Key {
+            component: component[row],
+            metric: metric[row],
+            host: host[row],
+            labels: labels[row],
+        };
+        gathered.add(key, samples.first_us.div_euclid(from.step_us), &samples);
+    };
+    match values {
+        [ts, value] => {
+            let (ts, value) = (integers(ts)?, floats(value)?);
+            for row in 0..batch.num_rows() {
+                add(row, Samples::one(value.value(row), ts.value(row)));
+            }
+        }
+        [first_us, last_us, n, total, first, last, min, max] => {
+            let (first_us, last_us, n) = (integers(first_us)?, integers(last_us)?, integers(n)?);
+            let (total, first, last) = (floats(total)?, floats(first)?, floats(last)?);
+            let (min, max) = (floats(min)?, floats(max)?);
+            for row in 0..batch.num_rows() {
+                let samples = Samples {
+                    n: n.value(row),
+                    total: total.value(row),
+                    first: first.value(row),
+                    last: last.value(row),
+                    min: min.value(row),
+                    max: max.value(row),
+                    first_us: first_us.value(row),
+                    last_us: last_us.value(row),
+                };
+                add(row, samples);
+            }
+        }
+        _ => {
+            return Err(ArrowError::SchemaError(
+                "rows have other columns".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
 
-/// A counter that falls below half of its value has started anew, as for `counter_rate`; one that
-/// falls less has been corrected and stands still.
-const STEPS_SQL: &str = "
-WITH parts AS ({parts}),
-kinds AS (
-    SELECT component, metric, unit, kind FROM metrics WHERE metric IN ({metrics})
-),
-linked AS (
-    SELECT
-        *,
-        lag(last) OVER before AS last_before,
-        lag(last_us) OVER before AS last_us_before
-    FROM parts
-    WINDOW before AS (PARTITION BY component, host, metric, labels ORDER BY step)
-),
-grown AS (
-    SELECT
-        *,
-        CASE
-            WHEN last_before IS NULL THEN 0.0
-            WHEN first >= last_before THEN first - last_before
-            WHEN first < 0.5 * last_before THEN first
-            ELSE 0.0
-        END AS between_steps,
-        CASE
-            WHEN min < 0.5 * first OR last < 0.5 * max
-                THEN CASE WHEN max > last THEN max - first + last ELSE last END
-            ELSE greatest(last - first, 0.0)
-        END AS within_step,
-        CAST(last_us - coalesce(last_us_before, first_us) AS DOUBLE) / 1e6 AS seconds
-    FROM linked
-)
-SELECT
-    to_timestamp_micros(step * $step_us) AS ts,
-    grown.component, grown.host, grown.metric, grown.labels, kinds.unit, kinds.kind,
-    n, seconds, first, last, min, max, total / n AS mean,
-    CASE WHEN kinds.kind = 'counter' THEN between_steps + within_step END AS increase,
-    CASE WHEN kinds.kind = 'counter' AND seconds > 0 THEN (between_steps + within_step) / seconds END
-        AS rate_per_s,
-    first_us, last_us
-FROM grown
-LEFT JOIN kinds ON kinds.component = grown.component AND kinds.metric = grown.metric";
+fn integers(column: &ArrayRef) -> Result<Int64Array, ArrowError> {
+    Ok(cast(column, &DataType::Int64)?
+        .as_primitive::<Int64Type>()
+        .clone())
+}
 
-const SERIES_SQL: &str = "
-SELECT
-    component, host, metric, labels, min(unit) AS unit, min(kind) AS kind,
-    CAST(sum(n) AS BIGINT) AS n,
-    CAST(max(last_us) - min(first_us) AS DOUBLE) / 1e6 AS seconds,
-    first_value(first ORDER BY ts) AS first, last_value(last ORDER BY ts) AS last,
-    min(min) AS min, max(max) AS max, sum(mean * n) / sum(n) AS mean,
-    sum(increase) AS increase,
-    CASE WHEN max(last_us) > min(first_us)
-        THEN sum(increase) / (CAST(max(last_us) - min(first_us) AS DOUBLE) / 1e6) END AS rate_per_s,
-    min(first_us) AS first_us, max(last_us) AS last_us
-FROM window_steps
-GROUP BY component, host, metric, labels";
+fn floats(column: &ArrayRef) -> Result<Float64Array, ArrowError> {
+    Ok(cast(column, &DataType::Float64)?
+        .as_primitive::<Float64Type>()
+        .clone())
+}
+
+/// Each row's text as a number. A text is looked up once for each batch, and only if a row has it.
+fn numbers(texts: &mut Texts, column: &ArrayRef) -> Result<Vec<u32>, ArrowError> {
+    let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let column = cast(column, &kind)?;
+    let column = column.as_dictionary::<Int32Type>();
+    let values = column.values().as_string::<i32>();
+    let mut known: Vec<Option<u32>> = vec![None; values.len()];
+    let number = |key: Option<usize>| {
+        let Some(key) = key.filter(|key| values.is_valid(*key)) else {
+            return texts.number("");
+        };
+        *known[key].get_or_insert_with(|| texts.number(values.value(key)))
+    };
+    Ok(column.keys_iter().map(number).collect())
+}
+
+/// The meaning of metrics that the catalogue does not know.
+async fn meanings(
+    engine: &Engine,
+    gathered: &Gathered,
+) -> Result<BTreeMap<(String, String), Meaning>, EngineError> {
+    let seen = seen(gathered);
+    let unknown: Vec<&str> = seen
+        .iter()
+        .filter(|(component, metric)| known(component, metric).is_none())
+        .map(|(_, metric)| metric.as_str())
+        .collect();
+    let mut told = BTreeMap::new();
+    if unknown.is_empty() {
+        return Ok(told);
+    }
+    let names = listed(unknown.into_iter());
+    let sql =
+        format!("SELECT component, metric, unit, kind FROM metrics WHERE metric IN ({names})");
+    let rows = engine.collect(&sql, &QueryOptions::default()).await?;
+    let columns = Columns::new("metrics", &rows)?;
+    let texts = columns.each_text(["component", "metric", "unit", "kind"])?;
+    for row in 0..columns.rows() {
+        let text = |column: usize| texts[column].value(row).to_owned();
+        let meaning = Meaning {
+            unit: text(2),
+            kind: text(3),
+        };
+        told.insert((text(0), text(1)), meaning);
+    }
+    Ok(told)
+}
+
+fn meaning(
+    told: &BTreeMap<(String, String), Meaning>,
+    component: &str,
+    metric: &str,
+) -> Option<Meaning> {
+    known(component, metric).or_else(|| {
+        told.get(&(component.to_owned(), metric.to_owned()))
+            .cloned()
+    })
+}
+
+/// What the catalogue says.
+fn known(component: &str, metric: &str) -> Option<Meaning> {
+    let found = metric_named(metric).filter(|found| found.component.as_str() == component)?;
+    Some(Meaning {
+        unit: found.unit.to_owned(),
+        kind: found.kind.as_str().to_owned(),
+    })
+}
+
+fn seen(gathered: &Gathered) -> BTreeSet<(String, String)> {
+    let numbers = gathered
+        .series
+        .iter()
+        .map(|(key, _)| (key.component, key.metric));
+    let mut numbers: Vec<(u32, u32)> = numbers.collect();
+    numbers.dedup();
+    let text = |number| gathered.texts.text(number).to_owned();
+    let texts = numbers
+        .into_iter()
+        .map(|(component, metric)| (text(component), text(metric)));
+    texts.collect()
+}
+
+fn wrong(error: ArrowError) -> EngineError {
+    EngineError::Engine(error.into())
+}

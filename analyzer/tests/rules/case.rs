@@ -53,6 +53,17 @@ impl Case {
         Lake::of_hosts(samples, events).map_err(|error| error.to_string())
     }
 
+    /// Another case besides, its hosts told apart by a name.
+    pub(crate) fn add(&mut self, name: &str, other: Self) {
+        let renamed = |host: String| format!("{name}-{host}");
+        for (host, rows) in other.samples {
+            self.samples.insert(renamed(host), rows);
+        }
+        for (host, events) in other.events {
+            self.events.insert(renamed(host), events);
+        }
+    }
+
     fn sample(&mut self, row: &[String]) -> Result<(), String> {
         let [at, host, component, metric, labels, value] = row else {
             return Err("a row has at, host, component, metric, labels, value".to_owned());
