@@ -27,7 +27,7 @@ const SEED: u64 = 7;
 const FILLED: &str = "filled";
 /// For how many accesses the application keeps what it has filled. Time is counted in accesses, so
 /// that a slow machine has the same hit ratio as a fast one.
-const KEPT_ACCESSES: i64 = 300;
+const KEPT_ACCESSES: i64 = 100;
 /// Accesses in one round trip; fewer than after which one is filled again.
 const ACCESSES_PER_TRIP: usize = 40;
 /// An access in the time of the estimate, in microseconds.
@@ -40,7 +40,7 @@ const OBSERVED_WITHIN: Duration = Duration::from_secs(600);
 const LOOKUPS: u64 = 3_000;
 /// How far the measured gain may be from the predicted one: six times the standard error of the
 /// difference of two hit ratios of that many lookups, and a bit for what depends on one another.
-const TOLERANCE: f64 = 0.09;
+const TOLERANCE: f64 = 0.08;
 
 /// Keys by a Zipf law with exponent 1.
 struct Zipf {
@@ -214,7 +214,7 @@ async fn warming_raises_the_hit_ratio_as_predicted() {
     assert_eq!(verdict.outcome, Outcome::Kept, "{verdict:?}");
     let predicted = verdict.predicted.expect("a figure");
     let actual = verdict.actual.expect("a figure");
-    assert!(predicted > 0.1, "{verdict:?}");
+    assert!(predicted > 0.15, "{verdict:?}");
     assert!((actual - predicted).abs() < TOLERANCE, "{verdict:?}");
     undone_but_for_what_changed(&optimizer, &state, connect(&cache).await).await;
 }
