@@ -42,8 +42,8 @@ SELECT
             || ' open while it idles, and set idle_in_transaction_session_timeout'
         ELSE 'Split the long transactions of ' || servers.target || ' into shorter ones'
     END AS advice,
-    'the oldest transaction was open for ' || human(open_s, 's') || ', one idled for '
-        || human(idle_s, 's')
+    'the oldest transaction was open for ' || human(open_s, 's')
+        || coalesce(', one idled for ' || human(idle_s, 's'), '')
         || coalesce(', ' || human(blocked, '{session}') || ' sessions blocked on average', '')
         AS evidence,
     blocked * 3600.0 AS saved_s_per_h,

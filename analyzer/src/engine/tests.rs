@@ -153,7 +153,7 @@ async fn errors_are_for_people() {
         ("SELECT * FROM sample", "did you mean samples?"),
         (
             "SELECT * FROM nothing_like_it",
-            "there are baselines, counter_rates, ",
+            "there are actions, baselines, counter_rates, ",
         ),
         ("SELECT 1; SELECT 2", "there are 2 statements"),
         ("  ", "there is no statement"),
