@@ -321,8 +321,11 @@ impl Followed {
     /// Goes on in a file if it is the position's, or a copy of it.
     fn resume(path: &Path, position: &Position) -> Option<Self> {
         let mut followed = Self::open(path, position.offset).ok()?;
+        // Of a file that was empty there is no head to compare.
         let same = followed.len >= position.offset
-            && hash_head(&followed.file, position.head_bytes).ok()? == Some(position.head_hash);
+            && (position.head_bytes == 0
+                || hash_head(&followed.file, position.head_bytes).ok()?
+                    == Some(position.head_hash));
         followed.position.in_long_line = position.in_long_line;
         same.then_some(followed)
     }

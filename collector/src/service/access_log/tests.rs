@@ -37,12 +37,6 @@ fn append(path: &Path, targets: &[&str]) {
 }
 
 async fn pass(log: &mut AccessLog) -> (Vec<Row>, Vec<Event>) {
-    let (rows, events, outcome) = look(log).await;
-    outcome.expect("the log is there");
-    (rows, events)
-}
-
-async fn look(log: &mut AccessLog) -> (Vec<Row>, Vec<Event>, Result<(), ServiceError>) {
     let mut out = Pass {
         recorder: Recorder::new(),
         batches: Vec::new(),
@@ -50,8 +44,8 @@ async fn look(log: &mut AccessLog) -> (Vec<Row>, Vec<Event>, Result<(), ServiceE
         meter: Meter::default(),
     };
     out.recorder.begin(1_000_000);
-    let outcome = log.pass(&mut out).await;
-    (rows_of(&out.recorder.finish()), out.events, outcome)
+    log.pass(&mut out).await.expect("the log is there");
+    (rows_of(&out.recorder.finish()), out.events)
 }
 
 async fn lines(log: &mut AccessLog) -> f64 {

@@ -106,7 +106,11 @@ fn at(url: &str) -> RedisConfig {
 
 async fn client(server: &RedisServer) -> MultiplexedConnection {
     let client = redis::Client::open(server.url()).expect("an address");
-    let connecting = client.get_multiplexed_async_connection();
+    // A busy machine may take long for thousands of commands.
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    let connecting = client.get_multiplexed_async_connection_with_config(&patient);
     connecting.await.expect("a connection")
 }
 
