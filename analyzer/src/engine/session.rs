@@ -3,7 +3,7 @@
 //!
 //! Its plans are made quickly rather than well. Each is run by one thread, because the questions
 //! share the processors among themselves, and passes over the plan that pay only with much to read
-//! are left out. What is planned and never run differs by nothing in its result.
+//! are left out. Answers are the same.
 
 use std::sync::Arc;
 use std::time::Duration;

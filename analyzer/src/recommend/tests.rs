@@ -317,3 +317,37 @@ async fn counters_grow_across_restarts_and_steps() {
     let steps = "SELECT count(*), min(increase), max(increase), max(seconds) FROM window_steps";
     assert_eq!(asked(&session, steps).await, ["60|250.0|300.0|60.0"]);
 }
+
+#[tokio::test]
+async fn filters_by_metric_leave_out_whole_metrics_and_no_more() {
+    const UPTIME: &str = "system.uptime";
+    let rows = (0..60).flat_map(|at| {
+        [(LOAD, 2.0), (UPTIME, 60.0 * at as f64)]
+            .map(|(metric, value)| (metric, [].as_slice(), T0 + at * 60 * S, value))
+    });
+    let batch = samples(rows);
+    let lake = Lake::of_hosts([(HOST, &batch), ("h2", &batch)], []).expect("rows");
+    let engine = Engine::over(lake, &EngineConfig::default())
+        .await
+        .expect("an engine");
+    let wanted = [LOAD, UPTIME].map(|metric| (Component::Host, metric.to_owned()));
+    let session = engine.session().expect("a session");
+    let options = options(Vec::new());
+    let wanted = window::Metrics::from(wanted);
+    window::add_window(&session, &engine, options.window, Source::Auto, &wanted)
+        .await
+        .expect("tables");
+    for (filter, steps) in [
+        ("true", "240"),
+        ("metric = 'system.uptime'", "120"),
+        ("metric IN ('system.uptime', 'system.nothing')", "120"),
+        ("metric <> 'system.uptime' AND component = 'host'", "120"),
+        ("metric LIKE 'system.%' OR host = 'h3'", "240"),
+        ("metric = 'system.uptime' AND host = 'h2'", "60"),
+        ("metric = 'system.uptime' OR host = 'h2'", "180"),
+        ("component = 'redis'", "0"),
+    ] {
+        let sql = format!("SELECT count(*) FROM window_steps WHERE {filter}");
+        assert_eq!(asked(&session, &sql).await, [steps], "{filter}");
+    }
+}
