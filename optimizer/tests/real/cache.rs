@@ -39,8 +39,9 @@ const OBSERVED_WITHIN: Duration = Duration::from_secs(600);
 /// Lookups on either side of the change.
 const LOOKUPS: u64 = 3_000;
 /// How far the measured gain may be from the predicted one: six times the standard error of the
-/// difference of two hit ratios of that many lookups, and a bit for what depends on one another.
-const TOLERANCE: f64 = 0.08;
+/// difference of two hit ratios of that many lookups, and a bit since the estimate warms all keys at
+/// one moment, while the application goes on during a real warming.
+const TOLERANCE: f64 = 0.1;
 
 /// Keys by a Zipf law with exponent 1.
 struct Zipf {
