@@ -185,7 +185,8 @@ fn a_full_cache_that_may_not_evict_is_told_to() {
         "kind": "redis_config_set", "parameter": "maxmemory-policy", "value": "allkeys-lfu",
     });
     told.prepares(NO_EVICTION, &action);
-    told.fires_only_on("r5_slow_commands", "full", &["keys"]);
+    // Where the machine has no time to give, other commands take long as well.
+    told.says(SLOW_COMMANDS, "advice", "KEYS by SCAN");
 }
 
 #[test]
