@@ -54,7 +54,10 @@ impl Case {
     }
 
     /// Another case besides, its hosts told apart by a name.
-    #[allow(dead_code, reason = "only the program that measures rules adds cases up")]
+    #[allow(
+        dead_code,
+        reason = "only the program that measures rules adds cases up"
+    )]
     pub(crate) fn add(&mut self, name: &str, other: Self) {
         let renamed = |host: String| format!("{name}-{host}");
         for (host, rows) in other.samples {
