@@ -130,7 +130,7 @@ impl AccessLog {
         let config = &self.config;
         let tail = Tail::new(
             &config.path,
-            kept.positions,
+            (kept.positions, kept.spared),
             kept.current_ns,
             config.from_start,
         );
@@ -281,6 +281,7 @@ impl Reading {
         State {
             current_ns,
             positions: self.tail.positions(),
+            spared: self.tail.spared(),
             totals: self.tally.counts.totals().to_vec(),
             lines: self.tally.lines,
             malformed: self.tally.malformed,

@@ -40,6 +40,9 @@ pub(super) struct State {
     /// When it was current, in nanoseconds since 1970 UTC: files that changed later hold new lines.
     pub(super) current_ns: i64,
     pub(super) positions: Vec<Position>,
+    /// Rotated files that were copies of what was read, by device and inode.
+    #[serde(default)]
+    pub(super) spared: Vec<(u64, u64)>,
     pub(super) totals: Vec<Totals>,
     pub(super) lines: u64,
     pub(super) malformed: u64,
@@ -52,6 +55,7 @@ impl Default for State {
             version: VERSION,
             current_ns: 0,
             positions: Vec::new(),
+            spared: Vec::new(),
             totals: Vec::new(),
             lines: 0,
             malformed: 0,

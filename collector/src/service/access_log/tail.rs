@@ -24,6 +24,9 @@ const HEAD_BYTES: u64 = 1_024;
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// A rotated file that did not grow at so many passes is let go.
 const IDLE_PASSES: u32 = 3;
+/// Files bear the time of the kernel's last tick, which is up to 10 ms ago: what seems so much older
+/// than the last look may be younger.
+const TICK_NS: i64 = 20_000_000;
 
 /// A file that is being read.
 #[derive(Debug)]
@@ -47,6 +50,9 @@ pub(super) struct Tail {
     remembered: Vec<Position>,
     /// Untracked rotated files that changed after this time hold new lines.
     current_ns: i64,
+    /// Rotated files that were copies of what is read, as long as it had not been truncated: device
+    /// and inode.
+    spared: Vec<(u64, u64)>,
     /// Whether files that are met are read from their beginning.
     from_start: bool,
     /// Bytes known to be gone unread, since the beginning.
@@ -62,7 +68,7 @@ impl Tail {
     /// at the start.
     pub(super) fn new(
         path: &Path,
-        remembered: Vec<Position>,
+        (remembered, spared): (Vec<Position>, Vec<(u64, u64)>),
         current_ns: i64,
         start: bool,
     ) -> Self {
@@ -72,6 +78,7 @@ impl Tail {
             followed: Vec::new(),
             remembered,
             current_ns,
+            spared,
             lost_bytes: 0,
             vanished: 0,
             overflowed: false,
@@ -85,6 +92,10 @@ impl Tail {
     pub(super) fn positions(&self) -> Vec<Position> {
         let all = self.followed.iter();
         all.map(|followed| followed.position.clone()).collect()
+    }
+
+    pub(super) fn spared(&self) -> Vec<(u64, u64)> {
+        self.spared.clone()
     }
 
     /// Bytes that are written and not read.
@@ -113,10 +124,12 @@ impl Tail {
                 Err(error) => failure = Some(error),
             }
         }
-        if rotated && self.current_ns > 0 {
+        // One of which no line is known yet may have been truncated unseen.
+        rotated |= self.followed.iter().any(|one| one.position.head_bytes == 0);
+        if (rotated || !self.spared.is_empty()) && self.current_ns > 0 {
             self.adopt_rotated(&paths);
         }
-        self.let_go();
+        self.let_go(now_ns);
         self.current_ns = now_ns;
         self.from_start = true;
         match failure {
@@ -214,28 +227,43 @@ impl Tail {
     }
 
     /// Takes rotated files that were never followed and have changed since the last look: the log was
-    /// rotated more than once meanwhile.
+    /// rotated more than once meanwhile. A copy of what is read is spared, until that is truncated.
     fn adopt_rotated(&mut self, paths: &[PathBuf]) {
-        let since_ns = self.current_ns;
-        let fresh: Vec<PathBuf> = siblings(paths)
-            .filter(|path| fs::metadata(path).is_ok_and(|found| modified_ns(&found) > since_ns))
+        let since_ns = self.current_ns - TICK_NS;
+        let mut spared = Vec::new();
+        for path in siblings(paths)
             .filter(|path| !self.follows(path))
-            .collect();
-        for path in fresh {
-            let is_copy = |one: &Followed| one.position.head_bytes > 0 && one.begins(&path);
-            if self.followed.len() < MAX_FILES && !self.followed.iter().any(is_copy) {
+            .collect::<Vec<_>>()
+        {
+            let Ok(found) = fs::metadata(&path) else {
+                continue;
+            };
+            let id = (found.dev(), found.ino());
+            if modified_ns(&found) <= since_ns && !self.spared.contains(&id) {
+                continue;
+            }
+            if self.followed.iter().any(|one| one.is_copied_to(&path)) {
+                spared.push(id);
+            } else if self.followed.len() < MAX_FILES {
                 self.followed.extend(Followed::open(&path, 0).ok());
+            } else {
+                self.overflowed = true;
             }
         }
+        spared.truncate(MAX_FILES);
+        self.spared = spared;
     }
 
     /// Lets go of rotated files that grow no more. A last line without an end is lost with them.
-    fn let_go(&mut self) {
+    fn let_go(&mut self, now_ns: i64) {
         let lost_bytes = &mut self.lost_bytes;
         self.followed.retain_mut(|followed| {
-            followed.len = followed.file.metadata().map_or(0, |found| found.len());
+            let found = followed.file.metadata().ok();
+            followed.len = found.as_ref().map_or(0, Metadata::len);
             let now = (followed.len, followed.position.offset);
-            let rests = !followed.is_current && now == followed.before;
+            // One that seems to have changed since the last look would be taken for a new one.
+            let is_old = found.is_none_or(|found| modified_ns(&found) < now_ns - 2 * TICK_NS);
+            let rests = !followed.is_current && now == followed.before && is_old;
             followed.idle_passes = if rests { followed.idle_passes + 1 } else { 0 };
             followed.before = now;
             let stays = followed.idle_passes < IDLE_PASSES;
@@ -259,6 +287,7 @@ impl Tail {
         buffer.resize(CHUNK_BYTES, 0);
         let read = self.followed[at].read_on(buffer)?;
         let position = &mut self.followed[at].position;
+        let began = position.offset == 0;
         let chunk = &buffer[..read];
         let (begin, end) = match (memchr(b'\n', chunk), memrchr(b'\n', chunk)) {
             (Some(first), Some(last)) if position.in_long_line => (first + 1, last + 1),
@@ -281,7 +310,12 @@ impl Tail {
             position.in_long_line &= memchr(b'\n', chunk).is_none();
         }
         position.offset += end as u64;
-        self.followed[at].note_head()?;
+        let followed = &mut self.followed[at];
+        if began {
+            followed.note_head(chunk);
+        } else {
+            followed.extend_head()?;
+        }
         Ok(end as u64)
     }
 }
@@ -314,7 +348,10 @@ impl Followed {
             len: found.len(),
             before: (0, 0),
         };
-        followed.note_head()?;
+        if offset > 0 {
+            let head = read_head(&followed.file)?;
+            followed.note_head(&head);
+        }
         Ok(followed)
     }
 
@@ -330,10 +367,19 @@ impl Followed {
         same.then_some(followed)
     }
 
-    /// Whether the file at this path begins as this one did.
-    fn begins(&self, path: &Path) -> bool {
-        let hash = File::open(path).and_then(|file| hash_head(&file, self.position.head_bytes));
-        hash.is_ok_and(|hash| hash == Some(self.position.head_hash))
+    /// Whether the file at this path is a copy of this one, which may have been truncated since.
+    fn is_copied_to(&self, path: &Path) -> bool {
+        let known = self.position.head_bytes;
+        let compared = File::open(path).and_then(|file| {
+            if known > 0 {
+                return Ok(hash_head(&file, known)? == Some(self.position.head_hash));
+            }
+            // Nothing was read yet. One without a whole line may become a copy.
+            let (theirs, ours) = (read_head(&file)?, read_head(&self.file)?);
+            let line = memchr(b'\n', &theirs).map_or(theirs.len(), |end| end + 1);
+            Ok(ours.starts_with(&theirs[..line]))
+        });
+        compared.unwrap_or(false)
     }
 
     /// Reads from its position on. Nothing where the file has begun anew since the last look: what
@@ -351,27 +397,42 @@ impl Followed {
         if len < self.position.offset {
             return Ok(true);
         }
-        // What has not changed in size may have been rewritten, but no log is.
-        if len == self.len || self.position.head_bytes == 0 {
+        if self.position.head_bytes == 0 {
             return Ok(false);
         }
         let head = hash_head(&self.file, self.position.head_bytes)?;
         Ok(head != Some(self.position.head_hash))
     }
 
-    /// Hashes as much of the beginning as there is, until it is enough.
-    fn note_head(&mut self) -> io::Result<()> {
-        if self.position.head_bytes >= HEAD_BYTES {
+    /// Takes over what a file begins with that is read from its beginning. Less than a line tells no
+    /// file from another.
+    fn note_head(&mut self, begin: &[u8]) {
+        let head = &begin[..begin.len().min(HEAD_BYTES as usize)];
+        if memchr(b'\n', head).is_some() || head.len() as u64 == HEAD_BYTES {
+            (self.position.head_bytes, self.position.head_hash) = (head.len() as u64, hash(head));
+        }
+    }
+
+    /// Hashes more of the beginning where there is more, if it is still the same file.
+    fn extend_head(&mut self) -> io::Result<()> {
+        let known = self.position.head_bytes;
+        if known == 0 || known >= HEAD_BYTES {
             return Ok(());
         }
-        let len = self.file.metadata()?.len().min(HEAD_BYTES);
-        if len > self.position.head_bytes
-            && let Some(hash) = hash_head(&self.file, len)?
-        {
-            (self.position.head_bytes, self.position.head_hash) = (len, hash);
+        let head = read_head(&self.file)?;
+        let same = head.get(..known as usize).map(hash) == Some(self.position.head_hash);
+        if same && head.len() as u64 > known {
+            self.note_head(&head);
         }
         Ok(())
     }
+}
+
+fn read_head(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; HEAD_BYTES as usize];
+    let read = file.read_at(&mut head, 0)?;
+    head.truncate(read);
+    Ok(head)
 }
 
 /// The hash of a file's first bytes; `None` where there are not so many.
@@ -382,9 +443,13 @@ fn hash_head(file: &File, bytes: u64) -> io::Result<Option<u64>> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     }
+    Ok(Some(hash(&head)))
+}
+
+fn hash(head: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
-    hasher.write(&head);
-    Ok(Some(hasher.finish()))
+    hasher.write(head);
+    hasher.finish()
 }
 
 fn ends_a_line(file: &File, offset: u64) -> io::Result<bool> {

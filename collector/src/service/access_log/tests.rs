@@ -1,6 +1,7 @@
 //! Logs as servers write them: rotated, truncated, read again after a kill.
 
 mod rotation;
+mod writers;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -37,6 +38,12 @@ fn append(path: &Path, targets: &[&str]) {
 }
 
 async fn pass(log: &mut AccessLog) -> (Vec<Row>, Vec<Event>) {
+    let (rows, events, outcome) = look(log).await;
+    outcome.expect("the log is there");
+    (rows, events)
+}
+
+async fn look(log: &mut AccessLog) -> (Vec<Row>, Vec<Event>, Result<(), ServiceError>) {
     let mut out = Pass {
         recorder: Recorder::new(),
         batches: Vec::new(),
@@ -44,8 +51,8 @@ async fn pass(log: &mut AccessLog) -> (Vec<Row>, Vec<Event>) {
         meter: Meter::default(),
     };
     out.recorder.begin(1_000_000);
-    log.pass(&mut out).await.expect("the log is there");
-    (rows_of(&out.recorder.finish()), out.events)
+    let outcome = log.pass(&mut out).await;
+    (rows_of(&out.recorder.finish()), out.events, outcome)
 }
 
 async fn lines(log: &mut AccessLog) -> f64 {
