@@ -153,6 +153,21 @@ async fn fill(client: &mut MultiplexedConnection) {
     let _: redis::Value = all.query_async(client).await.expect("filled");
 }
 
+/// Waits for the server's own round over keys that expire, ten times a second, which averages TTLs.
+async fn has_averaged_ttls(client: &mut MultiplexedConnection) {
+    let averaged = async {
+        loop {
+            let keyspace: String = run(client, "INFO keyspace").await;
+            if keyspace.contains("avg_ttl=") && !keyspace.contains("avg_ttl=0") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), averaged).await;
+    waited.expect("it averages TTLs");
+}
+
 #[tokio::test]
 async fn what_a_server_tells_and_what_its_keys_are_like_is_seen() {
     let options = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lfu"];
@@ -161,6 +176,7 @@ async fn what_a_server_tells_and_what_its_keys_are_like_is_seen() {
     };
     let mut load = client(&fixture).await;
     fill(&mut load).await;
+    has_averaged_ttls(&mut load).await;
     let wrong: Result<String, _> = command("GET jobs:1").query_async(&mut load).await;
     wrong.expect_err("a list is no text");
     let mut observed = Observed::new(at(fixture.url()));
