@@ -186,47 +186,66 @@ async fn raise(
     miss_s: f64,
 ) -> anyhow::Result<Outcome> {
     let engine = query::open(settings, At::Latest, &[]).await?;
-    let (confidence, outcomes) = recommend::confidence(&engine, RULE, PRIOR).await?;
+    let trusted = recommend::confidence(&engine, RULE, PRIOR).await?;
+    let found = recommendation(settings, args, observed, estimate, miss_s, trusted)?;
     let now_us = facts::now_us();
+    let window = Window {
+        from_us: now_us - i64::try_from(args.time.as_micros())?,
+        until_us: now_us,
+    };
+    let event = recommend::raise(&found, window, now_us, LIFE_US);
+    let to = settings.clone();
+    tokio::task::spawn_blocking(move || facts::append(&to, &[event])).await??;
+    if args.apply {
+        return super::apply(settings, &[found.id], true).await;
+    }
+    report::print(&format!(
+        "{}: driftline optimize apply {} loads them\n",
+        found.id, found.id
+    ))?;
+    Ok(Outcome::Ok)
+}
+
+/// Warming as a recommendation; `trusted` is its confidence, and on how many outcomes that rests.
+fn recommendation(
+    settings: &Settings,
+    args: &WarmArgs,
+    observed: &Observed,
+    estimate: WarmEstimate,
+    miss_s: f64,
+    (confidence, outcomes): (f64, usize),
+) -> anyhow::Result<Recommendation> {
+    let (server, pattern) = (&args.server, &args.pattern);
     let seconds = args.time.as_secs_f64();
-    let rate_per_s = observed.accesses.len() as f64 / seconds;
-    let saved = saved_by_hits(rate_per_s, estimate.gain, miss_s, 0.0).value();
+    let lookups = observed.accesses.len() as f64;
+    let saved = saved_by_hits(lookups / seconds, estimate.gain, miss_s, 0.0).value();
     let share = observed.share();
     let count = estimate.keys.len();
+    let evidence = format!(
+        "{} lookups in {seconds:.0} s, hit ratio of the pattern {}; a miss costs {}",
+        human(lookups, "{lookup}"),
+        human(estimate.hit_ratio, "1"),
+        human(miss_s, "s")
+    );
     let action = Action::Warm {
-        pattern: args.pattern.clone(),
+        pattern: pattern.clone(),
         keys: estimate.keys,
     };
+    let id = driftline_optimizer::Recommendation::fingerprint(RULE, server, pattern, Some(&action));
     let risk = Risk::Low;
-    let found = Recommendation {
-        id: driftline_optimizer::Recommendation::fingerprint(
-            RULE,
-            &args.server,
-            &args.pattern,
-            Some(&action),
-        ),
+    Ok(Recommendation {
+        id,
         rule: RULE.to_owned(),
         title: "Warm the cache".to_owned(),
         component: Component::Redis,
-        host: settings
-            .config
-            .collector
-            .hostname
-            .clone()
-            .unwrap_or_else(hostname),
-        target: args.server.clone(),
-        subject: args.pattern.clone(),
-        advice: format!(
-            "Load the {count} most wanted keys of {} into {}",
-            args.pattern, args.server
-        ),
-        evidence: format!(
-            "{} lookups in {} s, hit ratio of the pattern {}; a miss costs {}",
-            human(observed.accesses.len() as f64, "{lookup}"),
-            human(seconds, "{second}"),
-            human(estimate.hit_ratio, "1"),
-            human(miss_s, "s")
-        ),
+        host: match &settings.config.collector.hostname {
+            Some(name) => name.clone(),
+            None => hostname(),
+        },
+        target: server.clone(),
+        subject: pattern.clone(),
+        advice: format!("Load the {count} most wanted keys of {pattern} into {server}"),
+        evidence,
         saved_s_per_h: saved,
         saved_method: Some("E2".to_owned()),
         predicted: Some(share * estimate.gain),
@@ -244,20 +263,5 @@ async fn raise(
         threshold: estimate.hit_ratio + estimate.gain,
         unit: "1".to_owned(),
         priority: saved.unwrap_or(0.0) * confidence / risk.weight(),
-    };
-    let window = Window {
-        from_us: now_us - i64::try_from(args.time.as_micros())?,
-        until_us: now_us,
-    };
-    let event = recommend::raise(&found, window, now_us, LIFE_US);
-    let to = settings.clone();
-    tokio::task::spawn_blocking(move || facts::append(&to, &[event])).await??;
-    if args.apply {
-        return super::apply(settings, &[found.id], true).await;
-    }
-    report::print(&format!(
-        "{}: driftline optimize apply {} loads them\n",
-        found.id, found.id
-    ))?;
-    Ok(Outcome::Ok)
+    })
 }

@@ -15,6 +15,7 @@ mod counts;
 mod json;
 mod line;
 mod repeats;
+mod rotated;
 mod route;
 mod state;
 mod tail;

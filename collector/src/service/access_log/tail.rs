@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use memchr::{memchr, memrchr};
 use siphasher::sip::SipHasher13;
 
+use super::rotated::siblings;
 use super::state::Position;
 
 /// Files that are followed at once, rotated ones that still grow among them.
 const MAX_FILES: usize = 64;
-/// Entries of a directory that are looked at for rotated files.
-const MAX_ENTRIES: usize = 10_000;
 /// So much of a file's beginning tells it from others.
 const HEAD_BYTES: u64 = 1_024;
 /// Read at a time; a line that is longer is skipped.
@@ -464,37 +463,4 @@ fn is_at(position: &Position, found: &Metadata) -> bool {
 
 fn modified_ns(found: &Metadata) -> i64 {
     found.mtime() * 1_000_000_000 + found.mtime_nsec()
-}
-
-/// Rotated files of the log: its names with a number or a date behind them. Compressed ones are not
-/// among them.
-fn siblings(paths: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
-    let of_one = |path: &PathBuf| {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let directory = path.parent().map(|parent| {
-            if parent.as_os_str().is_empty() {
-                PathBuf::from(".")
-            } else {
-                parent.to_owned()
-            }
-        });
-        let entries = directory.and_then(|directory| fs::read_dir(directory).ok());
-        let entries = entries.into_iter().flatten().take(MAX_ENTRIES);
-        entries.filter_map(Result::ok).filter_map(move |entry| {
-            let found = entry.file_name();
-            let suffix = found.to_str()?.strip_prefix(name.as_deref()?)?;
-            is_rotation(suffix).then(|| entry.path())
-        })
-    };
-    let mut all: Vec<PathBuf> = paths.iter().flat_map(of_one).collect();
-    all.sort();
-    all.into_iter()
-}
-
-fn is_rotation(suffix: &str) -> bool {
-    let dated = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | 'T' | ':');
-    matches!(suffix, ".old" | ".bak")
-        || (suffix.starts_with(['.', '-', '_']) && suffix.len() > 1 && suffix.chars().all(dated))
 }
