@@ -52,6 +52,20 @@ pub(crate) fn append(settings: &Settings, events: &[Event]) -> anyhow::Result<()
     forward(settings, name)
 }
 
+/// The same from a task, which is not held up by the disk and the broker.
+pub(crate) async fn append_from_task(
+    settings: &Settings,
+    events: Vec<Event>,
+) -> anyhow::Result<()> {
+    let settings = settings.clone();
+    tokio::task::spawn_blocking(move || append(&settings, &events)).await?
+}
+
+/// Who is at the keyboard, as far as the environment says.
+pub(crate) fn person() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())
+}
+
 /// The producer of facts, which commands and roles share: each holds it for the moment of a write.
 fn hold(settings: &Settings, log: &Path, name: &ProducerId) -> anyhow::Result<SpoolProducer> {
     let deadline = Instant::now() + HELD_WITHIN;

@@ -106,7 +106,7 @@ pub(crate) fn run(settings: &Settings, command: &FindingsCommand) -> anyhow::Res
         .iter()
         .find(|held| held.id == *id)
         .ok_or_else(|| unknown(id))?;
-    let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    let by = facts::person();
     let event = findings::step(held, step, &by, facts::now_us())
         .map_err(|error| UsageError(error.to_string()))?;
     facts::append(settings, std::slice::from_ref(&event))?;

@@ -21,7 +21,7 @@ pub(crate) use self::journal::LogJournal;
 use crate::cli::Settings;
 use crate::exit::{Outcome, UsageError};
 use crate::query::Format;
-use crate::{query, roles};
+use crate::{facts, query, roles};
 
 pub(crate) use role::start;
 pub(crate) use show::judged as verdict;
@@ -236,7 +236,7 @@ async fn plan(settings: &Settings, ids: &[String], format: Format) -> anyhow::Re
 
 async fn apply(settings: &Settings, ids: &[String], yes: bool) -> anyhow::Result<Outcome> {
     let optimizer = optimizer(settings, true)?;
-    let by = Approval::Person(std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()));
+    let by = Approval::Person(facts::person());
     let mut worst = Outcome::Ok;
     for recommendation in named(settings, ids).await? {
         let mut reports = optimizer

@@ -85,11 +85,7 @@ pub(crate) fn run(settings: &Settings, args: &RecommendArgs) -> anyhow::Result<O
         return dismiss(settings, id, message);
     }
     let options = options(settings, args)?;
-    let (found, known) = query::runtime()?.block_on(async {
-        let engine = query::open(settings, At::Latest, &[]).await?;
-        let found = recommend::recommend(&engine, &options).await?;
-        anyhow::Ok((found, held(&engine).await?))
-    })?;
+    let (found, known) = query::runtime()?.block_on(judge(settings, &options))?;
     tell_troubles(&found, args.all);
     if found.judged.is_empty() {
         eprintln!(
@@ -120,6 +116,16 @@ pub(crate) fn run(settings: &Settings, args: &RecommendArgs) -> anyhow::Result<O
         eprintln!("driftline optimize plan says which can be applied, and what stands against it");
     }
     Ok(Outcome::Ok)
+}
+
+/// What the rules find, and what was told before.
+pub(crate) async fn judge(
+    settings: &Settings,
+    options: &RecommendOptions,
+) -> anyhow::Result<(Report, Vec<Held>)> {
+    let engine = query::open(settings, At::Latest, &[]).await?;
+    let found = recommend::recommend(&engine, options).await?;
+    Ok((found, held(&engine).await?))
 }
 
 fn options(settings: &Settings, args: &RecommendArgs) -> anyhow::Result<RecommendOptions> {
@@ -172,7 +178,7 @@ fn dismiss(settings: &Settings, id: &str, message: &str) -> anyhow::Result<Outco
             "there is no open recommendation {id}; driftline query \"select id, title from recommendations where state = 'open'\" lists them"
         ))
     })?;
-    let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    let by = facts::person();
     let event = Event {
         ts_us: facts::now_us(),
         name: EventName::RecommendationDismissed,

@@ -48,11 +48,9 @@ impl LogJournal {
 #[async_trait]
 impl Journal for LogJournal {
     async fn append(&self, event: Event) -> Result<(), JournalError> {
-        let settings = self.settings.clone();
         let told = self.shown.then(|| event.message.clone());
-        tokio::task::spawn_blocking(move || facts::append(&settings, &[event]))
+        facts::append_from_task(&self.settings, vec![event])
             .await
-            .map_err(|error| self.failed(error))?
             .map_err(|error| self.failed(error))?;
         if let Some(told) = told {
             eprintln!("  {told}");

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use driftline_analyzer::recommend::{self, RecommendOptions, Rules, Source, held};
+use driftline_analyzer::recommend::{self, RecommendOptions, Rules, Source};
 use driftline_analyzer::{At, Window};
 use driftline_collector::Stop;
 use driftline_optimizer::protocol::State;
@@ -157,12 +157,9 @@ pub(super) async fn judge(
         source: Source::Auto,
         judged_us: judged_us.clone(),
     };
-    let engine = query::open(settings, At::Latest, &[]).await?;
-    let report = recommend::recommend(&engine, &options).await?;
-    let held = held(&engine).await?;
+    let (report, held) = crate::recommend::judge(settings, &options).await?;
     let events = recommend::events(&report, &options, &held, until_us);
-    let settings = settings.clone();
-    tokio::task::spawn_blocking(move || facts::append(&settings, &events)).await??;
+    facts::append_from_task(settings, events).await?;
     judged_us.extend(report.judged.into_iter().map(|rule| (rule, until_us)));
     Ok(())
 }

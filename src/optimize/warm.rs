@@ -194,8 +194,7 @@ async fn raise(
         until_us: now_us,
     };
     let event = recommend::raise(&found, window, now_us, LIFE_US);
-    let to = settings.clone();
-    tokio::task::spawn_blocking(move || facts::append(&to, &[event])).await??;
+    facts::append_from_task(settings, vec![event]).await?;
     if args.apply {
         return super::apply(settings, &[found.id], true).await;
     }
