@@ -6,7 +6,6 @@ mod role;
 mod show;
 mod warm;
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
@@ -167,7 +166,7 @@ pub(crate) async fn judged(
     rule: &str,
     server: &str,
 ) -> anyhow::Result<Option<Recommendation>> {
-    role::judge(settings, &mut BTreeMap::new()).await?;
+    role::judge(settings, &mut role::Judged::default()).await?;
     let open = open(settings).await?;
     let mut readable = open.into_iter().filter_map(|one| one.read.ok());
     Ok(readable.find(|one| one.rule == rule && one.target == server && one.action.is_some()))
@@ -256,7 +255,7 @@ async fn apply(settings: &Settings, ids: &[String], yes: bool) -> anyhow::Result
 
 /// Judges the rules and applies what the configuration allows; says how each went.
 async fn apply_all(settings: &Settings) -> anyhow::Result<Outcome> {
-    role::judge(settings, &mut BTreeMap::new()).await?;
+    role::judge(settings, &mut role::Judged::default()).await?;
     let optimizer = optimizer(settings, true)?;
     let all = apply_automatic(settings, &optimizer).await?;
     if !all.iter().any(|(_, applied)| applied.is_ok()) {

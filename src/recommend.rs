@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use driftline_analyzer::recommend::{
-    self, Held, RecommendOptions, Report, Rules, Source, State, held, to_json, to_markdown,
+    self, Held, Judge, RecommendOptions, Report, Rules, Source, State, held, to_json, to_markdown,
     to_table,
 };
 use driftline_analyzer::{At, Window};
@@ -85,7 +85,8 @@ pub(crate) fn run(settings: &Settings, args: &RecommendArgs) -> anyhow::Result<O
         return dismiss(settings, id, message);
     }
     let options = options(settings, args)?;
-    let (found, known) = query::runtime()?.block_on(judge(settings, &options))?;
+    let (found, known) = query::runtime()?
+        .block_on(async { judge(settings, &mut Judge::default(), &options).await })?;
     tell_troubles(&found, args.all);
     if found.judged.is_empty() {
         eprintln!(
@@ -121,10 +122,11 @@ pub(crate) fn run(settings: &Settings, args: &RecommendArgs) -> anyhow::Result<O
 /// What the rules find, and what was told before.
 pub(crate) async fn judge(
     settings: &Settings,
+    judge: &mut Judge,
     options: &RecommendOptions,
 ) -> anyhow::Result<(Report, Vec<Held>)> {
     let engine = query::open(settings, At::Latest, &[]).await?;
-    let found = recommend::recommend(&engine, options).await?;
+    let found = judge.recommend(&engine, options).await?;
     Ok((found, held(&engine).await?))
 }
 

@@ -6,6 +6,7 @@
 
 mod confidence;
 mod handover;
+mod kept;
 mod lifecycle;
 mod rows;
 mod rules;
@@ -26,7 +27,9 @@ use tokio::sync::Semaphore;
 
 use crate::compare::Window;
 use crate::engine::{Engine, EngineError, Rows, Session};
-use crate::rule::{Auto, Binding, Recommending, Risk, Rule, Verify, timestamp};
+use crate::rule::{Auto, Recommending, Risk, Rule, Verify};
+
+use self::kept::Kept;
 
 pub use self::confidence::{CLAIM_WEIGHT, Outcome, calibrated, confidence};
 pub use self::handover::{Open, Suspect, open, steps, suspects};
@@ -165,14 +168,39 @@ impl Unjudged {
     }
 }
 
-/// Judges every rule. A rule that fails is told in the report and stops none of the others.
-///
-/// The future is boxed so that it is compiled here, once, and not by each crate that waits for it.
+/// Judges rules, and keeps how each is answered from one time to the next.
+#[derive(Debug, Default)]
+pub struct Judge {
+    kept: Arc<Kept>,
+}
+
+impl Judge {
+    /// Judges every rule. A rule that fails is told in the report and stops none of the others.
+    ///
+    /// The future is boxed so that it is compiled here, once, and not by each crate that waits for
+    /// it.
+    pub fn recommend<'a>(
+        &'a mut self,
+        engine: &'a Engine,
+        options: &'a RecommendOptions,
+    ) -> BoxFuture<'a, Result<Report, EngineError>> {
+        Box::pin(async {
+            let report = judge(&self.kept, engine, options).await;
+            let rules = &options.rules;
+            let there = rules.recommendations.iter().chain(&rules.windows);
+            self.kept
+                .rest(&there.map(|rule| rule.id.as_str()).collect());
+            report
+        })
+    }
+}
+
+/// Judges every rule, once.
 pub fn recommend<'a>(
     engine: &'a Engine,
     options: &'a RecommendOptions,
 ) -> BoxFuture<'a, Result<Report, EngineError>> {
-    Box::pin(judge(engine, options))
+    Box::pin(async { Judge::default().recommend(engine, options).await })
 }
 
 /// What a report adds to what is held already; see [`lifecycle()`].
@@ -202,7 +230,11 @@ pub fn events(
     lifecycle(&told, now_us)
 }
 
-async fn judge(engine: &Engine, options: &RecommendOptions) -> Result<Report, EngineError> {
+async fn judge(
+    kept: &Arc<Kept>,
+    engine: &Engine,
+    options: &RecommendOptions,
+) -> Result<Report, EngineError> {
     let mut report = Report::default();
     let due = due(options, &mut report);
     let started = Instant::now();
@@ -211,17 +243,18 @@ async fn judge(engine: &Engine, options: &RecommendOptions) -> Result<Report, En
     let started = Instant::now();
     let wanted = metrics(due.iter().map(|(_, keys)| *keys));
     let window = options.window;
-    let seen = window::add_window(&session, engine, window, options.source, &wanted).await?;
+    let source = options.source;
+    let seen = window::add_window(kept, &session, engine, window, source, &wanted).await?;
     report.took.push(Took::reading("window", started));
     let seen = judged(due, &seen, &mut report);
-    add_tables(&session, engine, options, &seen, &mut report).await?;
+    add_tables(kept, &session, engine, options, &seen, &mut report).await?;
     let started = Instant::now();
-    let outcomes = confidence::outcomes(engine).await?;
+    let outcomes = confidence::outcomes(&session).await?;
     report.took.push(Took::reading("outcomes", started));
     let at_once = Arc::new(Semaphore::new(engine.partitions()));
     let asked: Vec<_> = seen
         .iter()
-        .map(|(rule, _)| ask(&session, rule, window, &at_once))
+        .map(|(rule, _)| ask(kept, &session, rule, &at_once))
         .collect();
     for ((rule, keys), asked) in seen.iter().zip(asked) {
         let outcomes = outcomes
@@ -304,6 +337,7 @@ fn reads<'a>(rule: &'a Rule, windows: &'a [Rule]) -> BTreeSet<&'a str> {
 
 /// Adds the days before and the windows, as far as these rules read them.
 async fn add_tables(
+    kept: &Kept,
     session: &Session,
     engine: &Engine,
     options: &RecommendOptions,
@@ -320,15 +354,15 @@ async fn add_tables(
         .filter(|(rule, _)| reads(rule, windows).contains(window::HISTORY));
     let started = Instant::now();
     let wanted = metrics(looking_back.map(|(_, keys)| *keys));
-    window::add_history(session, engine, options.window, &wanted).await?;
+    window::add_history(kept, session, engine, options.window, &wanted).await?;
     report.took.push(Took::reading("history", started));
     for window in windows
         .iter()
         .filter(|window| read.contains(window.id.as_str()))
     {
-        match answer(session, window, &[]).await {
+        match answer(kept, session, window).await {
             Ok((rows, took)) => {
-                session.add_rows(&window.id, rows)?;
+                kept.fill_rows(session, &window.id, rows)?;
                 report.took.push(took);
             }
             Err(error) => report.failed.push(Unjudged::new(window, error.to_string())),
@@ -351,36 +385,22 @@ fn missing(keys: &Recommending, seen: &BTreeSet<(String, String)>) -> Option<Str
 
 /// Asks a rule in a task of its own; so many are answered at once as there are permits.
 fn ask(
+    kept: &Arc<Kept>,
     session: &Arc<Session>,
     rule: &Rule,
-    window: Window,
     at_once: &Arc<Semaphore>,
 ) -> SpawnedTask<Result<(Rows, Took), EngineError>> {
-    let bounds = [("from_ts", window.from_us), ("until_ts", window.until_us)];
-    let takes = |name: &str| {
-        rule.parameters
-            .iter()
-            .any(|parameter| parameter.name == name)
-    };
-    let bounds: Vec<Binding> = bounds
-        .into_iter()
-        .filter(|(name, _)| takes(name))
-        .map(|(name, us)| (name.to_owned(), timestamp(us)))
-        .collect();
-    let (session, rule, at_once) = (Arc::clone(session), rule.clone(), Arc::clone(at_once));
+    let (kept, session) = (Arc::clone(kept), Arc::clone(session));
+    let (rule, at_once) = (rule.clone(), Arc::clone(at_once));
     SpawnedTask::spawn(async move {
         let _permit = at_once.acquire().await.expect("nobody closes it");
-        answer(&session, &rule, &bounds).await
+        answer(&kept, &session, &rule).await
     })
 }
 
-async fn answer(
-    session: &Session,
-    rule: &Rule,
-    bounds: &[Binding],
-) -> Result<(Rows, Took), EngineError> {
+async fn answer(kept: &Kept, session: &Session, rule: &Rule) -> Result<(Rows, Took), EngineError> {
     let started = Instant::now();
-    let plan = session.plan(&rule.sql, rule.bind(bounds)?).await?;
+    let plan = kept.plan(session, rule, rule.bind(&[])?).await?;
     let planning = started.elapsed();
     let rows = session.collect(plan).await?;
     let took = Took {

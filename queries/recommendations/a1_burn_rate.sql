@@ -8,13 +8,12 @@
 -- inputs: http/http.server.requests?, http/http.server.errors?, http/http.server.slow_requests?, http/http.server.timed_requests?
 -- sources: Google SRE workbook, chapter 5 (multiwindow, multi-burn-rate alerts)
 -- every: 5m
--- reads: window_steps, history_steps
+-- reads: judged_window, window_steps, history_steps
 -- why: An objective leaves a budget of bad requests. At 14.4 times its pace an hour eats 2 % of the
 --   budget of 30 days, at 6 times six hours eat 5 %. The short window beside each long one must burn
 --   as well, so that what is over is not told. The six hours are the window and the five hours
 --   before it.
 -- parameters:
---   until_ts timestamp: the end of the window
 --   objective float = 0.99: the part of the requests that is to be good [own]
 --   fast float = 14.4: the burn rate over an hour and five minutes [Google SRE workbook]
 --   slow float = 6.0: the burn rate over six hours and thirty minutes [Google SRE workbook]
@@ -27,26 +26,27 @@ WITH steps AS (
 ),
 counted AS (
     SELECT
-        host, label(labels, 'service.name') AS target, ts, increase,
+        host, label(labels, 'service.name') AS target, ts, until_ts, increase,
         CASE WHEN metric IN ('http.server.requests', 'http.server.errors')
             THEN 'availability' ELSE 'latency' END AS subject,
         metric IN ('http.server.errors', 'http.server.slow_requests') AS bad
     FROM steps
+    CROSS JOIN judged_window
     WHERE metric IN (
             'http.server.requests', 'http.server.errors',
             'http.server.slow_requests', 'http.server.timed_requests'
         )
-        AND ts >= $until_ts - INTERVAL '6 hours'
+        AND ts >= until_ts - INTERVAL '6 hours'
 ),
 sums AS (
     SELECT
         host, target, subject,
-        sum(increase) FILTER (WHERE bad AND ts >= $until_ts - INTERVAL '5 minutes') AS bad_5m,
-        sum(increase) FILTER (WHERE NOT bad AND ts >= $until_ts - INTERVAL '5 minutes') AS all_5m,
-        sum(increase) FILTER (WHERE bad AND ts >= $until_ts - INTERVAL '30 minutes') AS bad_30m,
-        sum(increase) FILTER (WHERE NOT bad AND ts >= $until_ts - INTERVAL '30 minutes') AS all_30m,
-        sum(increase) FILTER (WHERE bad AND ts >= $until_ts - INTERVAL '1 hour') AS bad_1h,
-        sum(increase) FILTER (WHERE NOT bad AND ts >= $until_ts - INTERVAL '1 hour') AS all_1h,
+        sum(increase) FILTER (WHERE bad AND ts >= until_ts - INTERVAL '5 minutes') AS bad_5m,
+        sum(increase) FILTER (WHERE NOT bad AND ts >= until_ts - INTERVAL '5 minutes') AS all_5m,
+        sum(increase) FILTER (WHERE bad AND ts >= until_ts - INTERVAL '30 minutes') AS bad_30m,
+        sum(increase) FILTER (WHERE NOT bad AND ts >= until_ts - INTERVAL '30 minutes') AS all_30m,
+        sum(increase) FILTER (WHERE bad AND ts >= until_ts - INTERVAL '1 hour') AS bad_1h,
+        sum(increase) FILTER (WHERE NOT bad AND ts >= until_ts - INTERVAL '1 hour') AS all_1h,
         sum(increase) FILTER (WHERE bad) AS bad_6h,
         sum(increase) FILTER (WHERE NOT bad) AS all_6h
     FROM counted

@@ -10,7 +10,7 @@
 -- sources: own, to be calibrated; a bad index on an updated column lowered HOT updates from 95 % to 0
 --   and raised the blocks for each update from 6.4 to 16.2
 -- every: 1h
--- reads: postgres_tables, window_series, history_steps, series
+-- reads: judged_window, postgres_tables, postgres_first_seen, window_series, history_steps
 -- why: An update that changes no indexed column and finds room in its block leaves all indexes alone
 --   (HOT). When such updates become rare, a new index on a changed column is the usual reason, and it
 --   costs each update several times the blocks while throughput may look as before. An index that
@@ -21,7 +21,6 @@
 --   fell float = 0.3: points of percent by which that part fell against the seven days before [own]
 --   updates float = 1000.0: fewer updates are too few to judge by [own]
 --   update_s float = 0.00002: seconds that an update that is not HOT costs more [own: ten blocks in the cache and the log]
---   from_ts timestamp: the window's start
 WITH before AS (
     SELECT
         host,
@@ -49,21 +48,6 @@ required AS (
     GROUP BY host, label(labels, 'service.instance.id'), label(labels, 'postgresql.database.name'),
         label(labels, 'postgresql.schema.name'), label(labels, 'postgresql.index.name')
 ),
-first_seen AS (
-    SELECT
-        host,
-        label(labels, 'service.instance.id') AS target,
-        label(labels, 'postgresql.database.name') AS database,
-        label(labels, 'postgresql.schema.name') AS schema,
-        label(labels, 'postgresql.table.name') AS name,
-        label(labels, 'postgresql.index.name') AS index_name,
-        min(first_seen) AS since
-    FROM series
-    WHERE component = 'postgres' AND metric IN ('postgresql.index.scans', 'postgresql.operations')
-    GROUP BY host, label(labels, 'service.instance.id'), label(labels, 'postgresql.database.name'),
-        label(labels, 'postgresql.schema.name'), label(labels, 'postgresql.table.name'),
-        label(labels, 'postgresql.index.name')
-),
 -- The newest index of each table, if it came later than the table was first observed.
 newest AS (
     SELECT * FROM (
@@ -73,8 +57,9 @@ newest AS (
                 PARTITION BY indexes.host, indexes.target, indexes.database, indexes.schema, indexes.name
                 ORDER BY indexes.since DESC, indexes.index_name
             ) AS place
-        FROM first_seen AS indexes
-        JOIN first_seen AS tables
+        FROM postgres_first_seen AS indexes
+        CROSS JOIN judged_window
+        JOIN postgres_first_seen AS tables
             ON tables.host = indexes.host AND tables.target = indexes.target
             AND tables.database = indexes.database AND tables.schema = indexes.schema
             AND tables.name = indexes.name AND tables.index_name IS NULL
@@ -84,7 +69,7 @@ newest AS (
             AND required.name = indexes.index_name
         WHERE indexes.index_name IS NOT NULL AND required.required = 0.0
             AND indexes.since > tables.since + INTERVAL '1 hour'
-            AND indexes.since >= $from_ts - INTERVAL '7 days'
+            AND indexes.since >= judged_window.from_ts - INTERVAL '7 days'
     )
     WHERE place = 1
 ),

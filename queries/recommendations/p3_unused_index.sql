@@ -9,7 +9,7 @@
 -- inputs: postgres/postgresql.index.scans, postgres/postgresql.index.size, postgres/postgresql.index.required, postgres/postgresql.db_size, postgres/postgresql.index.duplicates?, postgres/postgresql.index.last_scan.age?
 -- sources: postgres-checkup (unused indexes)
 -- every: 1d
--- reads: window_series, series, history_steps
+-- reads: judged_window, window_series, postgres_first_seen, history_steps
 -- why: An index costs room and work at each change of its table, and one that nothing scanned for a
 --   quarter of a year is kept for nothing. It counts as unused only where no server that has an
 --   index of that name, a replica too, has scanned it: replicas keep counts of their own. Those that
@@ -20,7 +20,6 @@
 -- parameters:
 --   unused_s float = 7776000.0: seconds for which it was not scanned, 90 days [postgres-checkup]
 --   share float = 0.005: the part of the database's size that it takes at least [postgres-checkup]
---   until_ts timestamp: the window's end
 WITH indexes AS (
     SELECT
         host,
@@ -61,16 +60,12 @@ used_before AS (
 ),
 observed AS (
     SELECT
-        host,
-        label(labels, 'service.instance.id') AS target,
-        label(labels, 'postgresql.database.name') AS database,
-        label(labels, 'postgresql.schema.name') AS schema,
-        label(labels, 'postgresql.index.name') AS name,
-        CAST(CAST($until_ts AS BIGINT) - CAST(min(first_seen) AS BIGINT) AS DOUBLE) / 1e6 AS for_s
-    FROM series
-    WHERE component = 'postgres' AND metric = 'postgresql.index.scans'
-    GROUP BY host, label(labels, 'service.instance.id'), label(labels, 'postgresql.database.name'),
-        label(labels, 'postgresql.schema.name'), label(labels, 'postgresql.index.name')
+        host, target, database, schema, index_name AS name,
+        CAST(CAST(max(until_ts) AS BIGINT) - CAST(min(since) AS BIGINT) AS DOUBLE) / 1e6 AS for_s
+    FROM postgres_first_seen
+    CROSS JOIN judged_window
+    WHERE index_name IS NOT NULL
+    GROUP BY host, target, database, schema, index_name
 ),
 databases AS (
     SELECT

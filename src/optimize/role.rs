@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use driftline_analyzer::recommend::{self, RecommendOptions, Rules, Source};
+use driftline_analyzer::recommend::{self, Judge, RecommendOptions, Rules, Source};
 use driftline_analyzer::{At, Window};
 use driftline_collector::Stop;
 use driftline_optimizer::protocol::State;
@@ -38,20 +38,28 @@ pub(crate) fn start(settings: &Settings, stop: &Stop) -> anyhow::Result<Running<
 /// Goes round until a stop is requested.
 fn run(settings: &Settings, stop: &Stop) -> anyhow::Result<()> {
     let runtime = query::runtime()?;
-    let mut judged_us = BTreeMap::new();
+    let mut judged = Judged::default();
     let mut troubles = Troubles::default();
     let mut round = 0;
     while !stop.wait(EVERY) {
         round += 1;
         runtime.block_on(async {
             tokio::select! {
-                () = go_round(settings, round, &mut judged_us, &mut troubles) => {}
+                () = go_round(settings, round, &mut judged, &mut troubles) => {}
                 // Every step is in the log; the next start goes on.
                 () = stopped(stop) => {}
             }
         });
     }
     Ok(())
+}
+
+/// What is kept from one judgement to the next.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// When each rule was judged last.
+    last_us: BTreeMap<String, i64>,
+    judge: Judge,
 }
 
 /// What failed in the last round, each part for itself.
@@ -79,14 +87,9 @@ async fn stopped(stop: &Stop) {
     }
 }
 
-async fn go_round(
-    settings: &Settings,
-    round: u64,
-    judged_us: &mut BTreeMap<String, i64>,
-    troubles: &mut Troubles,
-) {
+async fn go_round(settings: &Settings, round: u64, judged: &mut Judged, troubles: &mut Troubles) {
     if round.is_multiple_of(ROUNDS_PER_JUDGEMENT) {
-        troubles.note("judging the rules", judge(settings, judged_us).await);
+        troubles.note("judging the rules", judge(settings, judged).await);
     }
     if !settings.config.optimizer.servers.is_empty() {
         troubles.note("measuring again", recheck(settings).await);
@@ -143,10 +146,7 @@ async fn recheck(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Judges the rules that are due, and keeps what is new.
-pub(super) async fn judge(
-    settings: &Settings,
-    judged_us: &mut BTreeMap<String, i64>,
-) -> anyhow::Result<()> {
+pub(super) async fn judge(settings: &Settings, judged: &mut Judged) -> anyhow::Result<()> {
     let until_us = facts::now_us();
     let options = RecommendOptions {
         rules: Rules::load(&settings.config.recommend)?,
@@ -155,11 +155,12 @@ pub(super) async fn judge(
             until_us,
         },
         source: Source::Auto,
-        judged_us: judged_us.clone(),
+        judged_us: judged.last_us.clone(),
     };
-    let (report, held) = crate::recommend::judge(settings, &options).await?;
+    let (report, held) = crate::recommend::judge(settings, &mut judged.judge, &options).await?;
     let events = recommend::events(&report, &options, &held, until_us);
     facts::append_from_task(settings, events).await?;
-    judged_us.extend(report.judged.into_iter().map(|rule| (rule, until_us)));
+    let last_us = &mut judged.last_us;
+    last_us.extend(report.judged.into_iter().map(|rule| (rule, until_us)));
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! share the processors among themselves, and passes over the plan that pay only with much to read
 //! are left out. Answers are the same.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     SchemaProvider, TableProvider,
 };
-use datafusion::datasource::MemTable;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::optimizer::Optimizer;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -60,6 +62,16 @@ pub(crate) struct Session {
     tables: Arc<Tables>,
     timeout: Duration,
     memory_bytes: usize,
+}
+
+/// How a query is answered.
+pub(crate) struct Planned {
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    /// Whether it would be answered the same way at another time: `now()` and its like are worked
+    /// out when a plan is made.
+    pub(crate) timeless: bool,
+    /// The tables and views that it reads, by their names.
+    pub(crate) reads: BTreeSet<String>,
 }
 
 impl Engine {
@@ -115,26 +127,25 @@ impl Session {
         Ok(())
     }
 
-    /// Makes a result a table.
-    pub(crate) fn add_rows(&self, name: &str, rows: Rows) -> Result<(), EngineError> {
-        let table = MemTable::try_new(rows.schema, vec![rows.batches])?;
-        self.add_table(name, Arc::new(table))
-    }
-
     /// How a query is answered, with these parameters.
     pub(crate) async fn plan(
         &self,
         sql: &str,
         parameters: Vec<Binding>,
-    ) -> Result<Arc<dyn ExecutionPlan>, EngineError> {
+    ) -> Result<Planned, EngineError> {
         let options = QueryOptions {
             parameters,
             timeout: None,
         };
         let explain = |error| self.explain(error);
         let logical = plan(&self.state, sql, &options, &explain).await?;
-        let physical = self.state.create_physical_plan(&logical).await;
-        physical.map_err(explain)
+        let (timeless, reads) = looks_at(&logical).map_err(explain)?;
+        let plan = self.state.create_physical_plan(&logical).await;
+        Ok(Planned {
+            plan: plan.map_err(explain)?,
+            timeless,
+            reads,
+        })
     }
 
     /// The answer, whole.
@@ -154,4 +165,23 @@ impl Session {
     fn explain(&self, error: DataFusionError) -> EngineError {
         error::explain(error, self.memory_bytes, &self.tables.table_names())
     }
+}
+
+/// Whether a plan leaves the time of day alone, and what it reads. Views are not looked into.
+fn looks_at(plan: &LogicalPlan) -> Result<(bool, BTreeSet<String>), DataFusionError> {
+    let (mut timeless, mut reads) = (true, BTreeSet::new());
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            reads.insert(scan.table_name.table().to_owned());
+        }
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let Expr::ScalarFunction(called) = part {
+                    timeless &= called.func.signature().volatility != Volatility::Stable;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok((timeless, reads))
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use arrow::array::Array as _;
 
 use crate::columns::{Columns, optional};
-use crate::engine::{Engine, EngineError, QueryOptions};
+use crate::engine::{Engine, EngineError, Session};
 
 /// How many outcomes a rule's own claim is worth.
 pub const CLAIM_WEIGHT: f64 = 4.0;
@@ -69,9 +69,10 @@ ORDER BY ts DESC, acted";
 
 /// The outcomes of each rule, the newest first.
 pub(super) async fn outcomes(
-    engine: &Engine,
+    session: &Session,
 ) -> Result<BTreeMap<String, Vec<Outcome>>, EngineError> {
-    let rows = engine.collect(OUTCOMES, &QueryOptions::default()).await?;
+    let planned = session.plan(OUTCOMES, Vec::new()).await?;
+    let rows = session.collect(planned.plan).await?;
     let columns = Columns::new("outcomes", &rows)?;
     let (rule, outcome) = (columns.texts("rule")?, columns.texts("outcome")?);
     let (predicted, actual) = (columns.floats("predicted")?, columns.floats("actual")?);
@@ -95,7 +96,7 @@ pub async fn confidence(
     rule: &str,
     prior: f64,
 ) -> Result<(f64, usize), EngineError> {
-    let all = outcomes(engine).await?;
+    let all = outcomes(&engine.session()?).await?;
     let of_rule = all.get(rule).map(Vec::as_slice).unwrap_or_default();
     Ok((calibrated(prior, of_rule), of_rule.len()))
 }

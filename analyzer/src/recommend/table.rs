@@ -1,5 +1,5 @@
-//! `window_series`, `window_steps` and `history_steps` as DataFusion reads them: only the columns
-//! and the metrics that a question needs are made, each time that it is asked.
+//! The rows of `window_series`, `window_steps` and `history_steps`: only the columns and the metrics
+//! that a question needs are made, each time that it is asked.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,16 +11,10 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
 use datafusion::common::cast::as_boolean_array;
-use datafusion::common::{DFSchema, Result};
-use datafusion::datasource::TableType;
-use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::source::DataSourceExec;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::steps::{Gathered, Growth, Key, Samples, Step};
 
@@ -60,7 +54,6 @@ pub(super) struct WindowTable {
     groups: Vec<Group>,
     /// Component and metric of each group.
     keys: RecordBatch,
-    schema: SchemaRef,
 }
 
 /// What a row says, beside its series.
@@ -72,6 +65,29 @@ struct Row {
 }
 
 impl Each {
+    /// The table's columns.
+    pub(super) fn schema(self) -> SchemaRef {
+        let mut fields = Vec::new();
+        if matches!(self, Each::Step { .. }) {
+            let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+            fields.push(Field::new("ts", time, false));
+        }
+        for name in [COMPONENT, "host", METRIC, "labels"] {
+            fields.push(Field::new(name, text_type(), false));
+        }
+        for name in ["unit", "kind"] {
+            fields.push(Field::new(name, text_type(), true));
+        }
+        fields.push(Field::new("n", DataType::Int64, false));
+        for name in ["seconds", "first", "last", "min", "max", "mean"] {
+            fields.push(Field::new(name, DataType::Float64, false));
+        }
+        for name in ["increase", "rate_per_s"] {
+            fields.push(Field::new(name, DataType::Float64, true));
+        }
+        Arc::new(Schema::new(fields))
+    }
+
     /// How many rows these steps of a series are.
     fn count(self, steps: &[Step]) -> usize {
         match self {
@@ -124,12 +140,8 @@ impl WindowTable {
         let column = |texts: Vec<&str>| -> ArrayRef {
             Arc::new(texts.into_iter().collect::<DictionaryArray<Int32Type>>())
         };
-        let keys = Schema::new(vec![
-            Field::new(COMPONENT, text_type(), false),
-            Field::new(METRIC, text_type(), false),
-        ]);
         let keys = RecordBatch::try_new(
-            Arc::new(keys),
+            Self::keys_schema(),
             vec![
                 column(names.iter().map(|name| name.0).collect()),
                 column(names.iter().map(|name| name.1).collect()),
@@ -137,21 +149,53 @@ impl WindowTable {
         )?;
         Ok(Self {
             each,
-            schema: schema(each),
             gathered: Arc::clone(&gathered),
             groups,
             keys,
         })
     }
 
-    /// Which groups fit; the filters are those that tell groups apart.
-    fn matching(&self, state: &dyn Session, filters: &[Expr]) -> Result<BooleanArray> {
+    /// What tells groups apart.
+    pub(super) fn keys_schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new(COMPONENT, text_type(), false),
+            Field::new(METRIC, text_type(), false),
+        ]))
+    }
+
+    /// Whether a filter does nothing but that. Whole groups are left out, so that nothing remains to
+    /// be filtered by it.
+    pub(super) fn selects(filter: &Expr) -> bool {
+        let columns = filter.column_refs();
+        let mut names = columns.iter().map(|column| column.name.as_str());
+        names.all(|name| [COMPONENT, METRIC].contains(&name)) && !filter.is_volatile()
+    }
+
+    /// The rows of the groups that fit, in these columns.
+    pub(super) fn batches(
+        &self,
+        filter: Option<&Arc<dyn PhysicalExpr>>,
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>> {
+        let fits = self.matching(filter)?;
+        let mut batches = Vec::new();
+        for (group, fits) in self.groups.iter().zip(fits.iter()) {
+            if fits == Some(true) {
+                let whole = self.batch(group, schema)?;
+                let cuts = (0..whole.num_rows()).step_by(BATCH_ROWS);
+                batches.extend(
+                    cuts.map(|from| whole.slice(from, BATCH_ROWS.min(whole.num_rows() - from))),
+                );
+            }
+        }
+        Ok(batches)
+    }
+
+    fn matching(&self, filter: Option<&Arc<dyn PhysicalExpr>>) -> Result<BooleanArray> {
         let count = self.groups.len();
-        let Some(filter) = conjunction(filters.iter().cloned()) else {
+        let Some(filter) = filter else {
             return Ok(BooleanArray::from(vec![true; count]));
         };
-        let schema = DFSchema::try_from(self.keys.schema())?;
-        let filter = state.create_physical_expr(filter, &schema)?;
         let fits = filter.evaluate(&self.keys)?.into_array(count)?;
         Ok(as_boolean_array(&fits)?.clone())
     }
@@ -250,84 +294,8 @@ impl WindowTable {
     }
 }
 
-#[async_trait]
-impl TableProvider for WindowTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    /// Whole groups are left out, so that nothing remains to be filtered by metric.
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let of_group = |filter: &&Expr| {
-            let columns = filter.column_refs();
-            let mut names = columns.iter().map(|column| column.name.as_str());
-            names.all(|name| [COMPONENT, METRIC].contains(&name)) && !filter.is_volatile()
-        };
-        let answer = |filter| match of_group(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(answer).collect())
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = match projection {
-            Some(columns) => Arc::new(self.schema.project(columns)?),
-            None => self.schema(),
-        };
-        let fits = self.matching(state, filters)?;
-        let mut batches = Vec::new();
-        for (group, fits) in self.groups.iter().zip(fits.iter()) {
-            if fits == Some(true) {
-                let whole = self.batch(group, &schema)?;
-                let cuts = (0..whole.num_rows()).step_by(BATCH_ROWS);
-                batches.extend(
-                    cuts.map(|from| whole.slice(from, BATCH_ROWS.min(whole.num_rows() - from))),
-                );
-            }
-        }
-        let source = MemorySourceConfig::try_new(&[batches], schema, None)?.with_limit(limit);
-        Ok(DataSourceExec::from_data_source(source))
-    }
-}
-
 fn text_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-}
-
-fn schema(each: Each) -> SchemaRef {
-    let mut fields = Vec::new();
-    if matches!(each, Each::Step { .. }) {
-        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        fields.push(Field::new("ts", time, false));
-    }
-    for name in [COMPONENT, "host", METRIC, "labels"] {
-        fields.push(Field::new(name, text_type(), false));
-    }
-    for name in ["unit", "kind"] {
-        fields.push(Field::new(name, text_type(), true));
-    }
-    fields.push(Field::new("n", DataType::Int64, false));
-    for name in ["seconds", "first", "last", "min", "max", "mean"] {
-        fields.push(Field::new(name, DataType::Float64, false));
-    }
-    for name in ["increase", "rate_per_s"] {
-        fields.push(Field::new(name, DataType::Float64, true));
-    }
-    Arc::new(Schema::new(fields))
 }
 
 /// All steps in one.

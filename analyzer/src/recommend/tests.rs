@@ -279,8 +279,8 @@ async fn outcomes_of_actions_set_the_confidence_right() {
 
 /// The rows of an answer, as texts.
 async fn asked(session: &Session, sql: &str) -> Vec<String> {
-    let plan = session.plan(sql, Vec::new()).await.expect("a plan");
-    let rows = session.collect(plan).await.expect("rows");
+    let planned = session.plan(sql, Vec::new()).await.expect("a plan");
+    let rows = session.collect(planned.plan).await.expect("rows");
     crate::testing::lines(&rows.batches)
 }
 
@@ -307,7 +307,8 @@ async fn counters_grow_across_restarts_and_steps() {
         until_us: T0 + HOUR_US,
     };
     let session = engine.session().expect("a session");
-    let seen = window::add_window(&session, &engine, window, Source::Auto, &wanted)
+    let kept = Kept::default();
+    let seen = window::add_window(&kept, &session, &engine, window, Source::Auto, &wanted)
         .await
         .expect("tables");
     assert_eq!(seen.len(), 1);
@@ -334,9 +335,17 @@ async fn filters_by_metric_leave_out_whole_metrics_and_no_more() {
     let session = engine.session().expect("a session");
     let options = options(Vec::new());
     let wanted = window::Metrics::from(wanted);
-    window::add_window(&session, &engine, options.window, Source::Auto, &wanted)
-        .await
-        .expect("tables");
+    let kept = Kept::default();
+    window::add_window(
+        &kept,
+        &session,
+        &engine,
+        options.window,
+        Source::Auto,
+        &wanted,
+    )
+    .await
+    .expect("tables");
     for (filter, steps) in [
         ("true", "240"),
         ("metric = 'system.uptime'", "120"),
@@ -350,4 +359,72 @@ async fn filters_by_metric_leave_out_whole_metrics_and_no_more() {
         let sql = format!("SELECT count(*) FROM window_steps WHERE {filter}");
         assert_eq!(asked(&session, &sql).await, [steps], "{filter}");
     }
+}
+
+/// The rows that a rule finds, over one engine after another with one judge.
+async fn found(judge: &mut Judge, engine: &Engine, rule: &Rule) -> Vec<(String, f64)> {
+    let report = judge
+        .recommend(engine, &options(vec![rule.clone()]))
+        .await
+        .expect("a report");
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    let found = report.recommendations.iter();
+    found
+        .map(|one| (one.subject.clone(), one.observed))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_kept_plan_reads_what_is_there_now() {
+    let mut judge = Judge::default();
+    // The best of each host beside the others, so that a join and an aggregate must start anew.
+    let rule = rule(
+        "a",
+        "",
+        &format!(
+            "SELECT a.host, 'host' AS target, 'host' AS subject, 'Less load' AS advice,
+             human(b.most, '1') AS evidence, 1.0 AS saved_s_per_h, 'E4' AS saved_method,
+             0.5 AS predicted, 0.8 AS confidence, CAST(NULL AS VARCHAR) AS action,
+             b.most AS observed, 1.0 AS threshold, '1' AS unit
+             FROM window_series a
+             JOIN (SELECT host, max(max) AS most FROM window_series GROUP BY host) b
+                 ON a.host = b.host
+             WHERE a.metric = '{LOAD}' AND b.most > 1.0"
+        ),
+    );
+    for value in [9.0, 4.0, 0.5, 7.0] {
+        let found = found(&mut judge, &over(value, &[]).await, &rule).await;
+        let wanted = (value > 1.0).then(|| ("host".to_owned(), value));
+        assert_eq!(found, Vec::from_iter(wanted));
+    }
+    assert_eq!(judge.kept.planned(), ["a"]);
+    // Another statement under the same name is planned anew.
+    let other = Rule {
+        sql: rule
+            .sql
+            .replace("b.most AS observed", "b.most + 1.0 AS observed"),
+        ..rule.clone()
+    };
+    let engine = over(9.0, &[]).await;
+    assert_eq!(
+        found(&mut judge, &engine, &other).await,
+        [("host".to_owned(), 10.0)]
+    );
+}
+
+#[tokio::test]
+async fn plans_over_other_tables_or_the_time_of_day_are_not_kept() {
+    let mut judge = Judge::default();
+    let engine = over(9.0, &[]).await;
+    for subject in [
+        "CAST((SELECT count(*) FROM events) AS VARCHAR)",
+        "CAST(now() AS VARCHAR)",
+    ] {
+        let rule = about_load("a", "1.0", subject);
+        assert_eq!(found(&mut judge, &engine, &rule).await.len(), 1);
+        assert!(judge.kept.planned().is_empty(), "{subject}");
+    }
+    let rule = about_load("a", "1.0", "'host'");
+    assert_eq!(found(&mut judge, &engine, &rule).await.len(), 1);
+    assert_eq!(judge.kept.planned(), ["a"]);
 }

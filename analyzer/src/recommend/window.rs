@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
 use arrow::error::ArrowError;
@@ -12,6 +14,7 @@ use driftline_schemas::{Component, metric_named};
 use driftline_sink::table::TableName;
 use futures::TryStreamExt as _;
 
+use super::kept::{Content, Kept};
 use super::steps::{Gathered, Key, Samples, Texts};
 use super::table::{Each, Meaning, WindowTable};
 use crate::columns::Columns;
@@ -19,6 +22,7 @@ use crate::compare::Window;
 use crate::engine::{Engine, EngineError, QueryOptions, Session};
 
 /// The tables' names.
+pub(super) const BOUNDS: &str = "judged_window";
 pub(super) const SERIES: &str = "window_series";
 pub(super) const STEPS: &str = "window_steps";
 pub(super) const HISTORY: &str = "history_steps";
@@ -59,12 +63,20 @@ struct Origin {
 /// Adds the tables of the window itself, with these metrics. Tells which components' metrics were
 /// seen in it.
 pub(super) async fn add_window(
+    kept: &Kept,
     session: &Session,
     engine: &Engine,
     window: Window,
     source: Source,
     metrics: &Metrics,
 ) -> Result<BTreeSet<(String, String)>, EngineError> {
+    let bounds = bounds(window).map_err(wrong)?;
+    kept.fill(
+        session,
+        BOUNDS,
+        bounds.schema(),
+        Content::Rows(vec![bounds]),
+    )?;
     let from = choose(engine, source, window);
     let gathered = Arc::new(gather(engine, from, window, metrics).await?);
     let told = meanings(engine, &gathered).await?;
@@ -72,13 +84,25 @@ pub(super) async fn add_window(
     let steps = Each::Step { us: from.step_us };
     for (name, each) in [(SERIES, Each::Series), (STEPS, steps)] {
         let table = WindowTable::new(each, Arc::clone(&gathered), meaning).map_err(wrong)?;
-        session.add_table(name, Arc::new(table))?;
+        kept.fill(session, name, each.schema(), Content::Window(table))?;
     }
     Ok(seen(&gathered))
 }
 
+/// The one row that says when the window begins and ends.
+fn bounds(window: Window) -> Result<RecordBatch, ArrowError> {
+    let time = |us: i64| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from(vec![us]).with_timezone("UTC"))
+    };
+    RecordBatch::try_from_iter_with_nullable([
+        ("from_ts", time(window.from_us), false),
+        ("until_ts", time(window.until_us), false),
+    ])
+}
+
 /// Adds the table of the days before.
 pub(super) async fn add_history(
+    kept: &Kept,
     session: &Session,
     engine: &Engine,
     window: Window,
@@ -99,8 +123,9 @@ pub(super) async fn add_history(
     let gathered = Arc::new(gather(engine, hours, before, metrics).await?);
     let told = meanings(engine, &gathered).await?;
     let meaning = |component: &str, metric: &str| meaning(&told, component, metric);
-    let table = WindowTable::new(Each::Step { us: HOUR_US }, gathered, meaning).map_err(wrong)?;
-    session.add_table(HISTORY, Arc::new(table))
+    let each = Each::Step { us: HOUR_US };
+    let table = WindowTable::new(each, gathered, meaning).map_err(wrong)?;
+    kept.fill(session, HISTORY, each.schema(), Content::Window(table))
 }
 
 fn choose(engine: &Engine, source: Source, window: Window) -> Origin {

@@ -35,6 +35,7 @@ const QUERIES: &[(&str, &str)] = &[
 /// Tables over the window, which recommendations share.
 #[rustfmt::skip]
 const WINDOWS: &[(&str, &str)] = &[
+    ("windows/postgres_first_seen.sql", include_str!("../../../queries/windows/postgres_first_seen.sql")),
     ("windows/postgres_settings.sql", include_str!("../../../queries/windows/postgres_settings.sql")),
     ("windows/postgres_statement_history.sql", include_str!("../../../queries/windows/postgres_statement_history.sql")),
     ("windows/postgres_statements.sql", include_str!("../../../queries/windows/postgres_statements.sql")),
