@@ -1,4 +1,5 @@
-//! The shipper and the reader against a real broker: outages, groups, trimmed logs, credentials.
+//! The shipper and the reader against a real broker: outages, groups, trimmed logs, credentials,
+//! TLS.
 //!
 //! What the records mean is no concern here: each names its stream and number, so that order, loss
 //! and duplicates can be told apart.
@@ -15,3 +16,6 @@ mod outage;
 mod refusal;
 #[path = "kafka/support.rs"]
 mod support;
+#[cfg(feature = "tls")]
+#[path = "kafka/tls.rs"]
+mod tls;

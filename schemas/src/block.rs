@@ -23,7 +23,7 @@ use crate::series::SampleBatch;
 use crate::wire::EnvelopeMessage;
 
 pub use self::codec::{Decoder, Encoder, Rows};
-pub use self::samples::{SampleColumns, SeriesRun};
+pub use self::samples::{SampleColumns, SeriesList, SeriesRun};
 
 /// The version of the wire format that [`encode`] writes.
 pub const FORMAT_VERSION: u32 = 1;

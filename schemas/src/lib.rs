@@ -18,7 +18,7 @@ mod wire;
 
 pub use block::{
     Block, BlockHeader, Body, DecodeError, Decoder, EncodeError, Encoder, Envelope, FORMAT_VERSION,
-    MAX_BLOCK_BYTES, MAX_ROWS_PER_BLOCK, Rows, SampleColumns, SeriesRun, encode,
+    MAX_BLOCK_BYTES, MAX_ROWS_PER_BLOCK, Rows, SampleColumns, SeriesList, SeriesRun, encode,
 };
 pub use event::{Event, EventName};
 pub use id::{IdError, Incarnation, Kind, ProducerId, StreamId};

@@ -37,6 +37,11 @@ impl Day {
         self.0
     }
 
+    /// Whether a time is of this day.
+    fn holds(self, ts_us: i64) -> bool {
+        (self.0.saturating_mul(US_PER_DAY)..self.end_us()).contains(&ts_us)
+    }
+
     /// First microsecond of the next day.
     fn end_us(self) -> i64 {
         (self.0 + 1).saturating_mul(US_PER_DAY)
@@ -68,10 +73,18 @@ pub struct BatchBuilder {
     samples: BTreeMap<Day, SampleColumns>,
     requests: BTreeMap<Day, RequestColumns>,
     events: BTreeMap<Day, EventColumns>,
-    /// Per stream, the series of its blocks by their place in the block. A stream's blocks name
-    /// mostly the same series in the same places, which saves looking their texts up.
-    places: HashMap<i32, Vec<Place>>,
+    /// Per stream, the series of its last block.
+    known: HashMap<i32, KnownSeries>,
     rows: usize,
+}
+
+/// The series of a stream's last block by their place in it. The blocks of a stream name mostly the
+/// same series in the same places, which saves looking their texts up.
+#[derive(Default)]
+struct KnownSeries {
+    /// The bytes that named them; empty where they are not all told.
+    fields: Vec<u8>,
+    places: Vec<Place>,
 }
 
 /// A series that stood at a place of a stream's block.
@@ -79,6 +92,8 @@ struct Place {
     metric: MetricRef,
     labels: Box<str>,
     keys: SeriesKeys,
+    /// Whether the series had a sample, so that its row is under way.
+    told: bool,
 }
 
 /// Dictionaries that the days of a batch have in common.
@@ -104,7 +119,7 @@ impl BatchBuilder {
             samples: BTreeMap::new(),
             requests: BTreeMap::new(),
             events: BTreeMap::new(),
-            places: HashMap::new(),
+            known: HashMap::new(),
             rows: 0,
         }
     }
@@ -149,23 +164,24 @@ impl BatchBuilder {
         block: &Columns<'_>,
         seen: &mut dyn FnMut(&SeriesRun<'_>, i64),
     ) {
-        let places = self.places.entry(origin.stream).or_default();
+        let Some(first) = block.ts_us.first() else {
+            return;
+        };
+        let known = self.known.entry(origin.stream).or_default();
+        known.follow(block, &mut self.shared, seen);
+        let day = Day::of(*first);
+        if block.ts_us.iter().all(|ts_us| day.holds(*ts_us)) {
+            let columns = self.samples.entry(day).or_default();
+            let runs = block.series.iter().map(|run| run.samples);
+            let keys = known.places.iter().map(|place| place.keys);
+            columns.extend(origin, runs.zip(keys), &block.ts_us, &block.values);
+            return;
+        }
         let mut at = 0;
-        for (place, run) in block.series.iter().enumerate() {
+        for (run, place) in block.series.iter().zip(&known.places) {
             let rows = at..at + run.samples;
             at = rows.end;
-            let times = &block.ts_us[rows.clone()];
-            let Some(first) = times.first() else { continue };
-            let keys = match places.get(place) {
-                Some(known) if known.is(run) => known.keys,
-                _ => {
-                    seen(run, *first);
-                    let keys = self.shared.series_keys(run);
-                    note(places, place, run, keys);
-                    keys
-                }
-            };
-            let (mut times, mut values) = (times, &block.values[rows]);
+            let (mut times, mut values) = (&block.ts_us[rows.clone()], &block.values[rows]);
             while let Some(first) = times.first() {
                 let day = Day::of(*first);
                 let columns = self.samples.entry(day).or_default();
@@ -173,7 +189,7 @@ impl BatchBuilder {
                     times.partition_point(|ts_us| ts_us >= first && *ts_us < day.end_us());
                 let (now, later) = times.split_at(same_day.max(1));
                 let (values_now, values_later) = values.split_at(now.len());
-                columns.extend(origin, keys, now, values_now);
+                columns.extend(origin, [(now.len(), place.keys)], now, values_now);
                 (times, values) = (later, values_later);
             }
         }
@@ -242,7 +258,7 @@ impl BatchBuilder {
 
 impl Shared {
     fn series_keys(&mut self, run: &SeriesRun<'_>) -> SeriesKeys {
-        let (component, metric) = metric_names(&run.metric);
+        let (component, metric) = metric_names(run.metric);
         SeriesKeys {
             component: self.component.key(component),
             metric: self.metric.key(&metric),
@@ -251,24 +267,50 @@ impl Shared {
     }
 }
 
-impl Place {
-    fn is(&self, run: &SeriesRun<'_>) -> bool {
-        self.metric == run.metric && *self.labels == *run.labels
+impl KnownSeries {
+    /// Takes over the series of the stream's next block.
+    fn follow(
+        &mut self,
+        block: &Columns<'_>,
+        shared: &mut Shared,
+        seen: &mut dyn FnMut(&SeriesRun<'_>, i64),
+    ) {
+        let fields = block.series.fields();
+        if !fields.is_empty() && self.fields == fields {
+            return;
+        }
+        self.places.truncate(block.series.len());
+        let mut at = 0;
+        for (place, run) in block.series.iter().enumerate() {
+            let first = block.ts_us[at..at + run.samples].first();
+            at += run.samples;
+            if self.places.get(place).is_some_and(|known| known.is(&run)) {
+                continue;
+            }
+            if let Some(first) = first {
+                seen(&run, *first);
+            }
+            let series = Place {
+                metric: run.metric.clone(),
+                labels: Box::from(run.labels),
+                keys: shared.series_keys(&run),
+                told: first.is_some(),
+            };
+            match self.places.get_mut(place) {
+                Some(known) => *known = series,
+                None => self.places.push(series),
+            }
+        }
+        self.fields.clear();
+        if self.places.iter().all(|place| place.told) {
+            self.fields.extend_from_slice(fields);
+        }
     }
 }
 
-/// Remembers what stands at a place now. A place that is skipped, because its series had no sample,
-/// leaves the ones after it unknown, which costs only time.
-fn note(places: &mut Vec<Place>, at: usize, run: &SeriesRun<'_>, keys: SeriesKeys) {
-    let place = Place {
-        metric: run.metric.clone(),
-        labels: Box::from(run.labels),
-        keys,
-    };
-    if at == places.len() {
-        places.push(place);
-    } else if let Some(known) = places.get_mut(at) {
-        *known = place;
+impl Place {
+    fn is(&self, run: &SeriesRun<'_>) -> bool {
+        self.told && self.metric == *run.metric && *self.labels == *run.labels
     }
 }
 

@@ -116,6 +116,16 @@ impl ObjectStore for DurableStore {
         self.inner.list(prefix)
     }
 
+    // Every commit asks what came after the version that it builds on: only that is looked at, and
+    // not every entry that the log still holds.
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.inner.list_with_delimiter(prefix).await
     }

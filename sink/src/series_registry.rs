@@ -119,7 +119,7 @@ impl SeriesRegistry {
 
     /// Takes note of a series of a host and of a time at which it had a sample.
     pub(crate) fn observe(&mut self, host: &str, run: &SeriesRun<'_>, ts_us: i64) {
-        let (component, metric) = metric_names(&run.metric);
+        let (component, metric) = metric_names(run.metric);
         let key = key(host, component, &metric, run.labels);
         if !self.known.contains(&key) && self.fresh_keys.insert(key) {
             self.fresh.push(NewSeries {

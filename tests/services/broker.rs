@@ -25,7 +25,7 @@ impl Broker {
         reason = "not every test binary that includes this file takes any broker"
     )]
     pub(crate) fn start() -> Option<Self> {
-        Self::start_with(&[])
+        Self::start_with(&[], None)
     }
 
     /// Starts a broker that the test may kill: never the one of `DRIFTLINE_KAFKA_BROKERS`.
@@ -34,11 +34,21 @@ impl Broker {
         reason = "not every test binary that includes this file kills brokers"
     )]
     pub(crate) fn start_own() -> Option<Self> {
-        Self::start_with(&["DRIFTLINE_KAFKA_BROKERS"])
+        Self::start_with(&["DRIFTLINE_KAFKA_BROKERS"], None)
     }
 
-    fn start_with(without: &[&str]) -> Option<Self> {
+    /// Starts a broker that also listens within TLS, with this private key and certificate (PEM).
+    #[allow(dead_code, reason = "only tests of TLS do")]
+    pub(crate) fn start_own_with_tls(keystore: &str) -> Option<Self> {
+        Self::start_with(&["DRIFTLINE_KAFKA_BROKERS"], Some(keystore))
+    }
+
+    fn start_with(without: &[&str], keystore: Option<&str>) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory for the broker");
+        if let Some(keystore) = keystore {
+            std::fs::write(directory.path().join("keystore.pem"), keystore)
+                .expect("the key is written");
+        }
         match run("start", directory.path(), without) {
             Ok(address) => Some(Self { directory, address }),
             Err(Some(CANNOT_BE_HAD)) => {
@@ -64,6 +74,18 @@ impl Broker {
     #[allow(dead_code, reason = "only some tests log in")]
     pub(crate) fn sasl_address(&self) -> String {
         self.order("sasl")
+    }
+
+    /// `host:port` within TLS, without credentials.
+    #[allow(dead_code, reason = "only tests of TLS do")]
+    pub(crate) fn tls_address(&self) -> String {
+        self.order("tls")
+    }
+
+    /// `host:port` within TLS that asks for credentials.
+    #[allow(dead_code, reason = "only tests of TLS do")]
+    pub(crate) fn sasl_tls_address(&self) -> String {
+        self.order("sasl_tls")
     }
 
     /// kill -9, and waits until the process is gone.

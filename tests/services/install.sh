@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build and the tests need and the machine lacks: a C compiler and make, Java 17
-# and Maven for a real Kafka, PostgreSQL with HypoPG, Redis, Python with polars and deltalake for the
+# Installs what the build and the tests need and the machine lacks: a C compiler and make, OpenSSL's
+# headers and pkg-config for TLS to Kafka, Java 17 and Maven for a real Kafka, PostgreSQL with HypoPG, Redis, Python with polars and deltalake for the
 # interoperability test.
 # Without the right to install it says what is missing; the tests that need it then say SKIPPED,
 # or fail where DRIFTLINE_REQUIRE_SERVICES is set.
@@ -43,6 +43,8 @@ optional() {
   fi
   echo "$1 cannot be installed here: $2" >&2
 }
+command -v pkg-config >/dev/null 2>&1 || optional pkg-config "tests of TLS to Kafka will be skipped"
+pkg-config --exists openssl 2>/dev/null || optional libssl-dev "tests of TLS to Kafka will be skipped"
 postgres_major() {
   local bin
   for bin in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5 -Vr); do

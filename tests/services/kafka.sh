@@ -7,6 +7,9 @@
 #   kafka.sh restart DIR        the same ports and data; prints the address again
 #   kafka.sh address DIR        print the address           kafka.sh sasl DIR      print the address that asks for
 #                               credentials (PLAIN or SCRAM; user driftline, password only-for-tests)
+#   kafka.sh tls DIR            the same within TLS: without credentials, and
+#   kafka.sh sasl_tls DIR       with them. Only a broker that finds DIR/keystore.pem at its first start has these two
+#                               listeners; the file holds the private key (PKCS #8) and the certificates.
 #
 # DRIFTLINE_KAFKA_BROKERS names a broker that is already running: it is printed and nothing is started.
 # DRIFTLINE_KAFKA_OWNER names a process id: when that process is gone, the broker is killed.
@@ -25,7 +28,7 @@ PORT_TRIES=5
 
 say() { echo "kafka.sh: $*" >&2; }
 fail() { say "$1"; exit "${2:-1}"; }
-usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 # Runs a command as root where that is possible, and fails otherwise.
 as_root() {
@@ -103,6 +106,7 @@ configure() {
     printf 'plain=%s\nsasl=%s\ncontroller=%s\n' "$port" "$sasl" "$controller" >"$DIR/ports"
     sed -e "s|@DATA@|$DIR/data|; s|@PORT@|$port|g; s|@SASL_PORT@|$sasl|g; s|@CONTROLLER_PORT@|$controller|g" \
         "$TEMPLATE" >"$DIR/server.properties"
+    [ ! -e "$DIR/keystore.pem" ] || configure_tls
     rm -rf "$DIR/data"
     local id
     # A cluster id is 16 bytes in URL-safe base64; a leading dash would be read as an option.
@@ -112,6 +116,19 @@ configure() {
         --add-scram 'SCRAM-SHA-256=[name=driftline,password=only-for-tests]' \
         --add-scram 'SCRAM-SHA-512=[name=driftline,password=only-for-tests]' >"$DIR/format.log" 2>&1 ||
         fail "formatting the storage failed: $(tail -n 5 "$DIR/format.log")"
+}
+
+# Adds two listeners within TLS.
+configure_tls() {
+    local tls sasl_tls added
+    tls=$(free_port)
+    sasl_tls=$(free_port)
+    printf 'tls=%s\nsasl_tls=%s\n' "$tls" "$sasl_tls" >>"$DIR/ports"
+    added="SSL://127.0.0.1:$tls,SASL_SSL://127.0.0.1:$sasl_tls"
+    sed -i -e "s|^listeners=|&$added,|; s|^advertised.listeners=|&$added,|" \
+        -e 's|^listener.security.protocol.map=|&SSL:SSL,SASL_SSL:SASL_SSL,|' \
+        -e 's|^listener.name.sasl_plaintext\(.*\)|&\nlistener.name.sasl_ssl\1|' "$DIR/server.properties"
+    printf 'ssl.keystore.type=PEM\nssl.keystore.location=%s\n' "$DIR/keystore.pem" >>"$DIR/server.properties"
 }
 
 # A test that is itself killed cannot stop its broker: the broker must not outlive it.
@@ -191,6 +208,6 @@ stop) end_with TERM ;;
 kill) end_with KILL ;;
 restart) end_with TERM; start ;;
 address) address ;;
-sasl) echo "127.0.0.1:$(port_of sasl)" ;;
+sasl | tls | sasl_tls) echo "127.0.0.1:$(port_of "$COMMAND")" ;;
 *) usage ;;
 esac

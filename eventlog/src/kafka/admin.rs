@@ -18,7 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
 use super::config::KafkaConfig;
-use super::health::{Health, Watched, code, is_retryable};
+use super::health::{Health, Refusal, Watched, code, is_retryable};
 use super::{MAX_MESSAGE_BYTES, REQUEST_TIMEOUT};
 use crate::LogError;
 
@@ -205,6 +205,10 @@ pub(crate) fn no_topic(name: &str) -> LogError {
 /// An error of the client, with a remedy where one is known.
 pub(crate) fn refused(op: &'static str, target: &str, error: &KafkaError) -> LogError {
     let remedy = match code(error) {
+        // The client reads it when it is made, and calls it by its own name.
+        _ if error.to_string().contains("ssl.ca.location") => {
+            "; kafka.security.ca_file has to hold certificates as PEM"
+        }
         Some(RDKafkaErrorCode::InvalidReplicationFactor) => {
             "; kafka.replication exceeds the number of brokers"
         }
@@ -297,7 +301,7 @@ impl Asker {
             for _ in 0..DRAIN_EVENTS {
                 self.client.poll(DRAIN);
             }
-            if self.health.connection().refused {
+            if self.health.connection().refused.is_some() {
                 break;
             }
         }
@@ -310,25 +314,27 @@ impl Asker {
             .last_error
             .or_else(|| last.map(|error| error.to_string()))
             .unwrap_or_else(|| "no answer".to_owned());
-        let (op, remedy) = if connection.refused {
-            (
+        let (op, reason) = match connection.refused {
+            Some(Refusal::Credentials) => (
                 "log in to",
-                "check kafka.security: protocol, mechanism, username, password",
-            )
-        } else {
-            (
+                format!("{why}; check kafka.security: protocol, mechanism, username, password"),
+            ),
+            // It names the remedy itself.
+            Some(Refusal::Certificate) => ("reach", why),
+            None => (
                 "reach",
-                "check kafka.brokers, that the broker runs, and kafka.security.protocol",
-            )
+                format!(
+                    "{why} (tried for {} s); check kafka.brokers, that the broker runs, and \
+                     kafka.security.protocol",
+                    timeout.as_secs_f32().ceil()
+                ),
+            ),
         };
         LogError::Kafka {
             op,
             target: self.brokers.clone(),
-            reason: format!(
-                "{why} (tried for {} s); {remedy}",
-                timeout.as_secs_f32().ceil()
-            ),
-            retryable: !connection.refused,
+            reason,
+            retryable: connection.refused.is_none(),
         }
     }
 }

@@ -197,8 +197,15 @@ impl KafkaConfig {
                 METADATA_REFRESH_MS.to_string(),
             )
             .set("security.protocol", self.security.protocol.as_str())
-            .set_log_level(RDKafkaLogLevel::Warning);
+            // Down to why a broker has closed a connection, which nothing else tells.
+            .set_log_level(RDKafkaLogLevel::Info);
         if let Some(file) = &self.security.ca_file {
+            fs::File::open(file).map_err(|source| {
+                let remedy = format!(
+                    "{source}; name a file with the trusted authorities' certificates as PEM"
+                );
+                wrong("kafka.security.ca_file", file.display(), &remedy)
+            })?;
             client.set("ssl.ca.location", file.display().to_string());
         }
         if self.security.protocol.asks_for_credentials() {
@@ -225,8 +232,8 @@ impl Security {
             return Err(wrong(
                 option,
                 found,
-                "this program was built without TLS; build it with `--features kafka-tls` (feature \
-                 `tls` of driftline-eventlog)",
+                "this program was built without TLS; build it with `--features kafka-tls`, which needs \
+                 libssl-dev and pkg-config",
             ));
         }
         if let Some(file) = &self.ca_file

@@ -1,8 +1,8 @@
 //! Whether the brokers answer, told once per change and not once per attempt.
 //!
 //! A client reports the same outage several times a second. This keeps the state that an operator
-//! asks for and writes one log line when it changes. What to do about an outage is left to the
-//! clients: they retry.
+//! asks for and writes one log line when it changes. Where the client hints at options of its own,
+//! the hint is replaced by ours. What to do about an outage is left to the clients: they retry.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,13 +10,43 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+/// Signs in the client's reasons (version 2.12), and what an operator of ours has to do. A sign that
+/// begins with a colon is a hint of the client's at its own options, which ours takes the place of.
+const REMEDIES: [(&str, &str); 3] = [
+    (
+        ": broker certificate could not be verified",
+        "kafka.security.ca_file has to hold the authority that signed the broker's certificate \
+         (without it the system's are trusted), kafka.brokers and the broker's \
+         advertised.listeners have to use a name in the certificate, and it must not be expired",
+    ),
+    (
+        ": connecting to a PLAINTEXT broker listener?",
+        "if the listener speaks no TLS, set kafka.security.protocol to plaintext or sasl_plaintext",
+    ),
+    // The connection was closed at the first request.
+    (
+        " in state APIVERSION_QUERY",
+        "if the listener speaks TLS, set kafka.security.protocol to ssl or sasl_ssl",
+    ),
+];
+
 /// What is known of the connection now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Connection {
     pub(crate) connected: bool,
+    /// Why not, with a remedy where one is known.
     pub(crate) last_error: Option<String>,
-    /// True when the broker has refused the credentials.
-    pub(crate) refused: bool,
+    /// Set when trying again cannot help.
+    pub(crate) refused: Option<Refusal>,
+}
+
+/// Who did not trust whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The broker has refused the credentials.
+    Credentials,
+    /// The broker's certificate was not accepted.
+    Certificate,
 }
 
 /// A shared view of the connection, with a voice for the log.
@@ -32,6 +62,8 @@ struct State {
     now: Connection,
     /// The failure that was logged last, so that it is not logged again.
     told: Option<String>,
+    /// Why a broker was lost last: when all are, only their number is told.
+    broker_lost: Option<String>,
 }
 
 impl Health {
@@ -63,25 +95,43 @@ impl Health {
                     connected: true,
                     ..Connection::default()
                 },
-                told: None,
+                ..State::default()
             };
         }
         state.now.last_error = None;
     }
 
     /// No broker can be reached, or none lets us in.
-    pub(crate) fn lost(&self, reason: &str, refused: bool) {
+    fn lost(&self, reason: String, refused: Option<Refusal>) {
         let mut state = self.state();
         let was = state.now.clone();
-        if was.connected || was.last_error.is_none() || (refused && !was.refused) {
+        if was.connected || was.last_error.is_none() || (refused.is_some() && was.refused.is_none())
+        {
             tracing::warn!(role = self.role, brokers = %self.brokers, reason, "kafka is out of reach; retrying");
         }
         // A refusal says more than the broken connection that follows it.
-        if refused || !was.refused {
-            state.now.last_error = Some(reason.to_owned());
+        if refused.is_some() || was.refused.is_none() {
+            state.now.last_error = Some(reason);
         }
         state.now.connected = false;
-        state.now.refused |= refused;
+        state.now.refused = refused.or(was.refused);
+    }
+
+    /// Takes one of the client's own log lines. They repeat every attempt, so they are written for
+    /// debugging only; but no event says why a broker was lost when it has closed the connection.
+    pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(role = self.role, ?level, facility, message, "librdkafka");
+        if facility == "FAIL" {
+            let (_thread, reason) = message.split_once("]: ").unwrap_or(("", message));
+            self.state().broker_lost = Some(explained(reason));
+        }
+    }
+
+    /// All brokers are lost, for the reason that the last of them was.
+    fn all_lost(&self, reason: &str) {
+        let cause = self.state().broker_lost.clone();
+        let reason = cause.map_or_else(|| reason.to_owned(), |cause| format!("{reason}: {cause}"));
+        self.lost(reason, None);
     }
 
     /// Something failed while the connection stands.
@@ -104,17 +154,32 @@ impl Health {
                 | RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::OperationTimedOut,
             ) => tracing::debug!(role = self.role, %error, reason, "kafka client"),
-            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Resolve) => {
-                self.lost(reason, false);
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.all_lost(reason),
+            Some(RDKafkaErrorCode::Resolve) => self.lost(explained(reason), None),
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                self.lost(explained(reason), Some(Refusal::Credentials));
             }
-            Some(
-                RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::SaslAuthenticationFailed
-                | RDKafkaErrorCode::SSL,
-            ) => self.lost(reason, true),
+            Some(RDKafkaErrorCode::SSL) => {
+                self.lost(explained(reason), Some(Refusal::Certificate));
+            }
             _ => self.failed(&format!("{error}: {reason}")),
         }
     }
+}
+
+/// The client's reason with our remedy, where there is one.
+fn explained(reason: &str) -> String {
+    for (sign, remedy) in REMEDIES {
+        if let Some(at) = reason.find(sign) {
+            let what = if sign.starts_with(':') {
+                &reason[..at]
+            } else {
+                reason
+            };
+            return format!("{what}; {remedy}");
+        }
+    }
+    reason.to_owned()
 }
 
 /// The context of clients that need nothing but their health watched.
@@ -123,7 +188,7 @@ pub(crate) struct Watched(pub(crate) Health);
 
 impl ClientContext for Watched {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(self.0.role, level, facility, message);
+        self.0.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -132,11 +197,6 @@ impl ClientContext for Watched {
 }
 
 impl rdkafka::consumer::ConsumerContext for Watched {}
-
-/// The client's own log lines repeat every attempt, so they are for debugging only.
-pub(crate) fn log_line(role: &str, level: RDKafkaLogLevel, facility: &str, message: &str) {
-    tracing::debug!(role, ?level, facility, message, "librdkafka");
-}
 
 /// The broker's or client's code, also of an admin request.
 pub(crate) fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
@@ -178,6 +238,9 @@ mod tests {
             &KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure),
             "one of three",
         );
+        let line = "[thrd:b:1/bootstrap]: b:1/bootstrap: Disconnected (after 1ms in state \
+                    APIVERSION_QUERY)";
+        health.log(RDKafkaLogLevel::Info, "FAIL", line);
         health.judge(&KafkaError::Global(RDKafkaErrorCode::PartitionEOF), "end");
         assert!(health.connection().connected && health.connection().last_error.is_none());
         health.judge(&DOWN, "3/3 brokers are down");
@@ -185,7 +248,11 @@ mod tests {
         assert!(!connection.connected);
         assert_eq!(
             connection.last_error.as_deref(),
-            Some("3/3 brokers are down")
+            Some(
+                "3/3 brokers are down: b:1/bootstrap: Disconnected (after 1ms in state \
+                 APIVERSION_QUERY); if the listener speaks TLS, \
+                 set kafka.security.protocol to ssl or sasl_ssl"
+            )
         );
         health.answered();
         assert_eq!(
@@ -207,7 +274,7 @@ mod tests {
         );
         health.judge(&DOWN, "1/1 brokers are down");
         let connection = health.connection();
-        assert!(connection.refused);
+        assert_eq!(connection.refused, Some(Refusal::Credentials));
         assert_eq!(connection.last_error.as_deref(), Some("bad password"));
     }
 }

@@ -1,6 +1,7 @@
 //! Encoding and decoding block after block with the same buffers and compressor: making those anew
 //! costs more than a block of one second's samples.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use zstd::bulk::{Compressor, Decompressor};
@@ -12,7 +13,7 @@ use super::{
     SampleColumns, ZSTD_LEVEL, events, expect_len, requests, samples,
 };
 use crate::event::Event;
-use crate::id::Kind;
+use crate::id::{Kind, StreamId};
 use crate::request::RequestBatch;
 use crate::wire::envelope as tag;
 
@@ -127,11 +128,19 @@ impl fmt::Debug for Encoder {
     }
 }
 
-/// Decodes the bodies of blocks; keeps its memory from one to the next.
+/// Memory for series, over all streams: beyond it they are forgotten. A host's take some 20 KiB, and a
+/// partition mixes the blocks of many hosts.
+const REMEMBERED_BYTES: usize = 64 << 20;
+
+/// Decodes the bodies of blocks; keeps its memory, and the series of each stream, from one to the
+/// next.
 #[derive(Default)]
 pub struct Decoder {
     decompressor: Option<Decompressor<'static>>,
     raw: Vec<u8>,
+    series: HashMap<StreamId, samples::KnownSeries>,
+    /// What they take, estimated from above.
+    remembered: usize,
 }
 
 /// The rows of a block; samples borrow from the decoder.
@@ -168,7 +177,14 @@ impl Decoder {
         let raw = self.raw.as_slice();
         let rows = envelope.rows as usize;
         Ok(match envelope.stream.kind {
-            Kind::Samples => Rows::Samples(samples::decode(raw, rows)?),
+            Kind::Samples => {
+                if self.remembered > REMEMBERED_BYTES {
+                    self.series.clear();
+                    self.remembered = 0;
+                }
+                let series = self.series.entry(envelope.stream.clone()).or_default();
+                Rows::Samples(samples::decode(raw, rows, series, &mut self.remembered)?)
+            }
             Kind::Requests => Rows::Requests(requests::decode(raw, rows)?),
             Kind::Events => Rows::Events(events::decode(raw, rows)?),
         })

@@ -136,6 +136,11 @@ impl<'a> Fields<'a> {
         Ok(Some((key >> 3, content)))
     }
 
+    /// Bytes that are still to come.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut varints = Varints(self.rest);
         let value = varints.next();
@@ -203,6 +208,11 @@ impl<'a> Column<'a> {
     /// How many varints there are.
     pub(super) fn len(&self) -> usize {
         self.0.iter().filter(|byte| **byte < 0x80).count()
+    }
+
+    /// Whether all varints are zero, each in one byte.
+    pub(super) fn is_zero(&self) -> bool {
+        self.0.iter().all(|byte| *byte == 0)
     }
 
     /// How many eight-byte numbers there are.

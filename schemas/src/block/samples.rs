@@ -2,6 +2,7 @@
 //! with a decimal scale per series, which makes them small; a round trip is exact to the bit.
 
 mod decode;
+mod series_list;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,9 +13,11 @@ use super::columns::{put_bytes, put_packed, put_signed, put_varint};
 use crate::series::{MetricDef, MetricRef, Sample, SampleBatch};
 use crate::wire::{RAW_SCALE, samples as tag};
 
-pub use self::decode::{SampleColumns, SeriesRun};
+pub use self::decode::SampleColumns;
+pub use self::series_list::{SeriesList, SeriesRun};
 
 pub(super) use self::decode::decode;
+pub(super) use self::series_list::KnownSeries;
 
 const POWERS_OF_TEN: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
 /// Integers up to here are exact in an `f64`.

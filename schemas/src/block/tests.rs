@@ -73,26 +73,85 @@ fn written_otherwise(raw: &[u8], packed: std::ops::RangeInclusive<u64>, unpacked
     out
 }
 
+fn any_rows() -> impl Strategy<Value = Vec<(u32, i64, f64)>> {
+    let tenths = (0_i32..1000).prop_map(|n| f64::from(n) / 10.0);
+    let value = prop_oneof![any::<f64>(), tenths];
+    prop::collection::vec((0_u32..4, 0_i64..5, value), 0..80)
+}
+
+fn encoded(rows: &[(u32, i64, f64)]) -> Vec<u8> {
+    let mut raw = Vec::new();
+    let mut scratch = samples::Scratch::default();
+    samples::encode(&sample_batch(rows), &mut scratch, &mut raw).expect("encode");
+    raw
+}
+
+fn value_bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// A body after others means what it means alone.
+fn check_alike(raw: &[u8], rows: usize, known: &mut samples::KnownSeries, memory: &mut usize) {
+    let (mut none, mut of_none) = (samples::KnownSeries::default(), 0);
+    let fresh = samples::decode(raw, rows, &mut none, &mut of_none);
+    match (fresh, samples::decode(raw, rows, known, memory)) {
+        (Ok(fresh), Ok(columns)) => {
+            assert_eq!(columns.series, fresh.series);
+            assert_eq!(columns.ts_us, fresh.ts_us);
+            assert_eq!(value_bits(&columns.values), value_bits(&fresh.values));
+        }
+        (Err(fresh), Err(error)) => assert_eq!(error.to_string(), fresh.to_string()),
+        (fresh, other) => panic!("{fresh:?} alone, but {other:?} after other blocks"),
+    }
+}
+
 proptest! {
     #[test]
     fn samples_are_the_bytes_that_prost_writes(
-        rows in prop::collection::vec((0_u32..4, 0_i64..5, prop_oneof![any::<f64>(), (0_i32..1000).prop_map(|n| f64::from(n) / 10.0)]), 0..80),
+        rows in any_rows(),
     ) {
-        let mut raw = Vec::new();
-        samples::encode(&sample_batch(&rows), &mut samples::Scratch::default(), &mut raw).expect("encode");
+        let raw = encoded(&rows);
         let message = SamplesMessage::decode(raw.as_slice()).expect("prost reads it");
         prop_assert_eq!(message.encode_to_vec(), raw.clone());
         prop_assert_eq!(message.tick_step.len(), rows.len());
 
-        let columns = samples::decode(&raw, rows.len()).expect("decode");
+        let (mut known, mut memory) = (samples::KnownSeries::default(), 0);
+        let columns = samples::decode(&raw, rows.len(), &mut known, &mut memory).expect("decode");
+        prop_assert_eq!(columns.series.fields().is_empty(), rows.is_empty());
         for unpacked in [false, true] {
             // Only integer columns can be told from others without the definition.
             let other = written_otherwise(&raw, 3..=7, unpacked);
-            let again = samples::decode(&other, rows.len()).expect("decode what another wrote");
+            let (mut known, mut memory) = (samples::KnownSeries::default(), 0);
+            let again = samples::decode(&other, rows.len(), &mut known, &mut memory).expect("decode what another wrote");
             prop_assert_eq!(&again.series, &columns.series);
             prop_assert_eq!(&again.ts_us, &columns.ts_us);
-            let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            prop_assert_eq!(bits(&again.values), bits(&columns.values));
+            prop_assert_eq!(value_bits(&again.values), value_bits(&columns.values));
+        }
+    }
+
+    /// What a decoder remembers of a stream's blocks changes nothing, whatever comes after what: the
+    /// same series again, others, other writers' layouts, damaged bodies.
+    #[test]
+    fn blocks_mean_the_same_after_others(
+        some in prop::collection::vec(any_rows(), 1..4),
+        blocks in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8, any::<prop::sample::Index>()), 1..12),
+    ) {
+        let (mut known, mut memory) = (samples::KnownSeries::default(), 0);
+        for (which, layout, at) in blocks {
+            let rows = some[which.index(some.len())].iter().map(|(s, ts, v)| (*s, ts + i64::from(layout), *v));
+            let rows: Vec<_> = rows.collect();
+            let mut raw = encoded(&rows);
+            match layout {
+                4 => raw = written_otherwise(&raw, 1..=7, false),
+                5 => raw = written_otherwise(&raw, 3..=7, true),
+                6 => raw.truncate(at.index(raw.len() + 1)),
+                7 if !raw.is_empty() => {
+                    let at = at.index(raw.len());
+                    raw[at] ^= 1;
+                }
+                _ => {}
+            }
+            check_alike(&raw, rows.len(), &mut known, &mut memory);
         }
     }
 
@@ -135,7 +194,9 @@ fn bytes_that_end_too_early_are_named() {
     samples::encode(&batch, &mut samples::Scratch::default(), &mut raw).expect("encode");
     for len in 1..raw.len() {
         // Cut between two fields it lacks columns, cut within one it is malformed.
-        let error = samples::decode(&raw[..len], 2).expect_err("cut short");
+        let (mut known, mut memory) = (samples::KnownSeries::default(), 0);
+        let error = samples::decode(&raw[..len], 2, &mut known, &mut memory);
+        let error = error.expect_err("cut short");
         assert!(!error.to_string().is_empty());
     }
     let endless = [0xff_u8; 12];

@@ -67,22 +67,29 @@ pub(super) struct SampleColumns {
 }
 
 impl SampleColumns {
+    /// Adds samples of some series, one after another; `runs` says how many each has.
     pub(super) fn extend(
         &mut self,
         origin: Origin,
-        keys: SeriesKeys,
+        runs: impl IntoIterator<Item = (usize, SeriesKeys)>,
         ts_us: &[i64],
         values: &[f64],
     ) {
         let len = self.ts.len() + ts_us.len();
         self.ts.extend_from_slice(ts_us);
         self.value.extend_from_slice(values);
-        self.component.resize(len, keys.component);
         self.host.resize(len, origin.host);
-        self.metric.resize(len, keys.metric);
-        self.labels.resize(len, keys.labels);
         self.stream.resize(len, origin.stream);
         self.seq.resize(len, origin.seq);
+        for column in [&mut self.component, &mut self.metric, &mut self.labels] {
+            column.reserve(ts_us.len());
+        }
+        for (samples, keys) in runs {
+            let len = self.metric.len() + samples;
+            self.component.resize(len, keys.component);
+            self.metric.resize(len, keys.metric);
+            self.labels.resize(len, keys.labels);
+        }
     }
 
     pub(super) fn finish(self, shared: &Shared) -> Result<RecordBatch, ArrowError> {

@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::kafka::health::{Health, log_line};
+use crate::kafka::health::Health;
 
 /// Topic and partition.
 pub(super) type Place = (String, i32);
@@ -80,7 +80,7 @@ impl Group {
 
 impl ClientContext for Group {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line("sink", level, facility, message);
+        self.health.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -16,7 +16,7 @@ use crate::LogError;
 use crate::kafka::MAX_MESSAGE_BYTES;
 use crate::kafka::admin::{partition_counts, refused};
 use crate::kafka::config::KafkaConfig;
-use crate::kafka::health::{Health, log_line};
+use crate::kafka::health::Health;
 
 /// Bytes of a record that are not payload: key, headers and frame, generously.
 const FRAME_BYTES: usize = 4_096;
@@ -149,7 +149,7 @@ impl Link {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line("shipper", level, facility, message);
+        self.health.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
