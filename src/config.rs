@@ -76,8 +76,8 @@ impl Config {
 
     fn check(&self) -> anyhow::Result<()> {
         self.collector.validate()?;
-        self.schedule.jobs()?;
         self.nightly.calendar()?;
+        self.schedule.jobs(self.nightly.zone())?;
         self.notify.check()?;
         self.live.check()?;
         self.optimizer.check()?;

@@ -39,7 +39,12 @@ impl Default for NightlyConfig {
 }
 
 impl NightlyConfig {
-    /// The days of the configured time zone.
+    /// The configured time zone.
+    pub(crate) fn zone(&self) -> &str {
+        &self.time_zone
+    }
+
+    /// The days of that time zone.
     pub(crate) fn calendar(&self) -> anyhow::Result<Calendar> {
         Calendar::of(&self.time_zone).map_err(|error| anyhow!("nightly.time_zone: {error}"))
     }

@@ -91,7 +91,8 @@ struct Target {
 
 /// `driftline schedule`.
 pub(crate) fn run(settings: &Settings, args: &ScheduleArgs) -> anyhow::Result<Outcome> {
-    let jobs = chosen(settings.config.schedule.jobs()?, &args.jobs)?;
+    let config = &settings.config;
+    let jobs = chosen(config.schedule.jobs(config.nightly.zone())?, &args.jobs)?;
     if jobs.is_empty() {
         bail!("no job is configured: add [[schedule.jobs]] to driftline.toml");
     }

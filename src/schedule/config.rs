@@ -14,8 +14,8 @@ const JOBS_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ScheduleConfig {
-    /// The time zone of jobs that name none.
-    pub(crate) zone: String,
+    /// The time zone of jobs that name none; that of nightly's days where it is not given.
+    pub(crate) zone: Option<String>,
     /// The jobs; without any named, the nightly one.
     pub(crate) jobs: Vec<JobConfig>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct JobConfig {
 impl Default for ScheduleConfig {
     fn default() -> Self {
         Self {
-            zone: "UTC".to_owned(),
+            zone: None,
             jobs: vec![JobConfig {
                 name: "nightly".to_owned(),
                 cron: "30 2 * * *".to_owned(),
@@ -68,8 +68,9 @@ impl Default for ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    /// The jobs, checked.
-    pub(crate) fn jobs(&self) -> Result<Vec<Job>, ScheduleError> {
+    /// The jobs, checked. `day_zone` is the time zone of days, which a job's yesterday belongs to.
+    pub(crate) fn jobs(&self, day_zone: &str) -> Result<Vec<Job>, ScheduleError> {
+        let zone = self.zone.as_deref().unwrap_or(day_zone);
         if let Some(job) = self.jobs.get(JOBS_MAX) {
             return Err(ScheduleError::Option {
                 job: job.name.clone(),
@@ -87,7 +88,7 @@ impl ScheduleConfig {
             jobs.push(Job::new(JobSpec {
                 name: config.name.clone(),
                 cron: config.cron.clone(),
-                zone: config.zone.clone().unwrap_or_else(|| self.zone.clone()),
+                zone: config.zone.as_deref().unwrap_or(zone).to_owned(),
                 command: config.command.clone(),
                 catch_up: config.catch_up,
                 jitter: config.jitter,
@@ -123,9 +124,15 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_that_is_not_given_is_that_of_days() {
+        let jobs = ScheduleConfig::default().jobs("Asia/Tokyo").expect("jobs");
+        assert_eq!(jobs[0].cadence().zone(), "Asia/Tokyo");
+    }
+
+    #[test]
     fn without_jobs_there_is_the_nightly_one_in_the_zone_that_is_set() {
         let config = read("zone = \"Europe/Berlin\"").expect("a schedule");
-        let jobs = config.jobs().expect("jobs");
+        let jobs = config.jobs("UTC").expect("jobs");
         assert_eq!(jobs.len(), 1);
         assert_eq!(jobs[0].name(), "nightly");
         assert_eq!(jobs[0].cadence().expression(), "30 2 * * *");
@@ -151,7 +158,7 @@ mod tests {
             retries = 0
             zone = "America/New_York"
         "#;
-        let jobs = read(text).expect("a schedule").jobs().expect("jobs");
+        let jobs = read(text).expect("a schedule").jobs("UTC").expect("jobs");
         assert_eq!(jobs.len(), 1);
         assert_eq!(jobs[0].catch_up(), CatchUp::All);
         assert_eq!(jobs[0].timeout(), Duration::from_secs(90));
@@ -172,11 +179,13 @@ mod tests {
             let error = read(&text).expect_err(&text);
             assert!(error.contains(told), "{error}");
         }
-        let twice = read(&format!("{job}{job}")).expect("a schedule").jobs();
+        let twice = read(&format!("{job}{job}"))
+            .expect("a schedule")
+            .jobs("UTC");
         assert!(matches!(twice, Err(ScheduleError::Twice { .. })));
         let zone = read(&format!("zone = \"Mars\"\n{job}"))
             .expect("a schedule")
-            .jobs();
+            .jobs("UTC");
         assert!(matches!(zone, Err(ScheduleError::Zone { .. })));
     }
 }
