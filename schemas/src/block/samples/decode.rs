@@ -262,7 +262,7 @@ fn decode_times(
             let step = steps.next_signed().ok_or_else(|| malformed("tick_step"))?;
             at = at.wrapping_add(step as i32);
             let ts_us = usize::try_from(at).ok().and_then(|at| ticks.get(at));
-            times.push(*ts_us.ok_or_else(|| DecodeError::BadField {
+            times.push(*ts_us.ok_or(DecodeError::BadField {
                 field: "tick_step",
                 value: at as u64,
             })?);
