@@ -3,6 +3,7 @@
 
 mod journal;
 mod role;
+mod seen;
 mod show;
 mod warm;
 
@@ -10,13 +11,14 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use driftline_analyzer::{At, recommend};
+use driftline_analyzer::At;
 use driftline_optimizer::gate::Approval;
-use driftline_optimizer::protocol::{Closure, Next, State};
+use driftline_optimizer::protocol::{Actions, Closure, Next, State};
 use driftline_optimizer::run::{Report, system_clock};
 use driftline_optimizer::{OptimizeError, Optimizer, Recommendation};
 
 pub(crate) use self::journal::LogJournal;
+use self::seen::{Applied, Seen, Wanted};
 use crate::cli::Settings;
 use crate::exit::{Outcome, UsageError};
 use crate::query::Format;
@@ -76,7 +78,8 @@ enum OptimizeAction {
         after_help = "Example:\n  driftline optimize warm cache --pattern 'order:*' --for 10s"
     )]
     Warm(warm::WarmArgs),
-    /// Go on with what was interrupted, and measure again what is due after a day and a week
+    /// Go on with what was interrupted, and measure again what is due after a day and a week, or what
+    /// something got worse after
     Resume,
 }
 
@@ -112,7 +115,12 @@ pub(crate) fn run(settings: &Settings, args: &OptimizeArgs) -> anyhow::Result<Ou
         OptimizeAction::Resume => {
             let outcome = runtime.block_on(interruptible(async {
                 let optimizer = optimizer(settings, true)?;
-                let resumed = resume(&optimizer).await?;
+                let seen = Seen::read(&optimizer).await?;
+                for damaged in &seen.actions.damaged {
+                    eprintln!("note: {}", show::damaged(damaged));
+                }
+                let mut resumed = recheck(&optimizer, &seen).await;
+                resumed.extend(optimizer.resume(seen.actions.states).await);
                 if resumed.is_empty() {
                     eprintln!("nothing is under way, and nothing is due");
                 }
@@ -167,52 +175,18 @@ pub(crate) async fn judged(
     server: &str,
 ) -> anyhow::Result<Option<Recommendation>> {
     role::judge(settings, &mut role::Judged::default()).await?;
-    let open = open(settings).await?;
+    let engine = query::open(settings, At::Latest, &[]).await?;
+    let open = seen::open(&engine).await?;
     let mut readable = open.into_iter().filter_map(|one| one.read.ok());
     Ok(readable.find(|one| one.rule == rule && one.target == server && one.action.is_some()))
 }
 
-/// A recommendation as it is held, and whether it can be read as one to apply.
-struct Wanted {
-    id: String,
-    read: anyhow::Result<Recommendation>,
-}
-
-/// The open recommendations, the most worthwhile first.
-async fn open(settings: &Settings) -> anyhow::Result<Vec<Wanted>> {
-    let engine = query::open(settings, At::Latest, &[]).await?;
-    let open = recommend::open(&engine).await?;
-    let wanted = |one: recommend::Open| Wanted {
-        read: Recommendation::from_json(&one.detail).map_err(anyhow::Error::from),
-        id: one.id,
-    };
-    Ok(open.into_iter().map(wanted).collect())
-}
-
-/// Those that are named, in the order in which they are named.
-async fn named(settings: &Settings, ids: &[String]) -> anyhow::Result<Vec<Recommendation>> {
-    let mut open = open(settings).await?;
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        let at = open.iter().position(|one| one.id == *id).ok_or_else(|| {
-            UsageError(format!(
-                "there is no open recommendation {id}; driftline recommend raises what is due, \
-                 driftline optimize plan lists what can be applied"
-            ))
-        })?;
-        let one = open.swap_remove(at);
-        found.push(
-            one.read
-                .with_context(|| format!("{id} cannot be applied"))?,
-        );
-    }
-    Ok(found)
-}
-
 async fn plan(settings: &Settings, ids: &[String], format: Format) -> anyhow::Result<()> {
+    let optimizer = optimizer(settings, false)?;
+    let mut seen = Seen::read(&optimizer).await?;
     let all: Vec<Recommendation> = if ids.is_empty() {
         let mut all = Vec::new();
-        for one in open(settings).await? {
+        for one in seen.open {
             match one.read {
                 Ok(read) if read.action.is_some() => all.push(read),
                 Ok(_) => {}
@@ -221,12 +195,12 @@ async fn plan(settings: &Settings, ids: &[String], format: Format) -> anyhow::Re
         }
         all
     } else {
-        named(settings, ids).await?
+        seen.named(ids)?
     };
-    let optimizer = optimizer(settings, false)?;
     let mut plans = Vec::with_capacity(all.len());
     for recommendation in all {
-        let report = optimizer.plan(std::slice::from_ref(&recommendation)).await;
+        let one = std::slice::from_ref(&recommendation);
+        let report = optimizer.plan(one, &seen.actions.states).await;
         let report = report.map(|mut reports| reports.pop());
         plans.push((recommendation, report));
     }
@@ -237,11 +211,10 @@ async fn apply(settings: &Settings, ids: &[String], yes: bool) -> anyhow::Result
     let optimizer = optimizer(settings, true)?;
     let by = Approval::Person(facts::person());
     let mut worst = Outcome::Ok;
-    for recommendation in named(settings, ids).await? {
-        let mut reports = optimizer
-            .plan(std::slice::from_ref(&recommendation))
-            .await?;
-        let report = reports.pop();
+    let mut seen = Seen::read(&optimizer).await?;
+    for recommendation in seen.named(ids)? {
+        let one = std::slice::from_ref(&recommendation);
+        let report = optimizer.plan(one, &seen.actions.states).await?.pop();
         eprint!("{}", show::plan(&recommendation, report.as_ref()));
         if !(yes || is_wanted(&recommendation.id, report.as_ref())?) {
             eprintln!("nothing was changed");
@@ -249,6 +222,7 @@ async fn apply(settings: &Settings, ids: &[String], yes: bool) -> anyhow::Result
         }
         let state = optimizer.apply(&recommendation, by.clone()).await?;
         worst = worse(worst, tell(&optimizer, &state));
+        seen.actions.states.push(state);
     }
     Ok(worst)
 }
@@ -257,7 +231,7 @@ async fn apply(settings: &Settings, ids: &[String], yes: bool) -> anyhow::Result
 async fn apply_all(settings: &Settings) -> anyhow::Result<Outcome> {
     role::judge(settings, &mut role::Judged::default()).await?;
     let optimizer = optimizer(settings, true)?;
-    let all = apply_automatic(settings, &optimizer).await?;
+    let all = apply_automatic(&optimizer, Seen::read(&optimizer).await?.open).await;
     if !all.iter().any(|(_, applied)| applied.is_ok()) {
         eprintln!("nothing was applied");
     }
@@ -271,16 +245,10 @@ async fn apply_all(settings: &Settings) -> anyhow::Result<Outcome> {
     Ok(told.fold(Outcome::Ok, worse))
 }
 
-/// What became of a recommendation or an action, by its id.
-type Applied = (String, Result<State, OptimizeError>);
-
-/// Applies every open recommendation that the configuration allows to be applied without a person.
-async fn apply_automatic(
-    settings: &Settings,
-    optimizer: &Optimizer<LogJournal>,
-) -> anyhow::Result<Vec<Applied>> {
+/// Applies each of these that the configuration allows to be applied without a person.
+async fn apply_automatic(optimizer: &Optimizer<LogJournal>, open: Vec<Wanted>) -> Vec<Applied> {
     let mut all = Vec::new();
-    for one in open(settings).await? {
+    for one in open {
         let Ok(recommendation) = one.read else {
             continue;
         };
@@ -289,56 +257,63 @@ async fn apply_automatic(
             all.push((one.id, applied));
         }
     }
-    Ok(all)
+    all
+}
+
+/// Measures actions again after which something got worse; one that does harm is undone without asking.
+async fn recheck(optimizer: &Optimizer<LogJournal>, seen: &Seen) -> Vec<Applied> {
+    let mut all = Vec::new();
+    for (state, suspect) in seen.suspected(optimizer) {
+        tracing::warn!(
+            "{} is measured again, since {} got worse after it ({})",
+            suspect.action,
+            suspect.title,
+            suspect.finding
+        );
+        all.push((state.action.clone(), optimizer.recheck(state).await));
+    }
+    all
 }
 
 async fn status(settings: &Settings, id: Option<&str>, format: Format) -> anyhow::Result<()> {
     let optimizer = optimizer(settings, false)?;
-    let states = match id {
-        Some(id) => vec![known(&optimizer, id).await?],
-        None => optimizer.states().await?,
+    let actions = match id {
+        Some(id) => Actions {
+            states: vec![optimizer.status(id).await.map_err(unknown)?],
+            damaged: Vec::new(),
+        },
+        None => optimizer.actions().await?,
     };
-    let standing: Vec<(State, Next)> = states
+    let standing: Vec<(State, Next)> = actions
+        .states
         .into_iter()
         .map(|state| {
             let next = optimizer.next(&state);
             (state, next)
         })
         .collect();
-    show::states(&standing, id.is_some(), format)
+    show::states(&standing, &actions.damaged, id.is_some(), format)
 }
 
-async fn known(optimizer: &Optimizer<LogJournal>, id: &str) -> anyhow::Result<State> {
-    optimizer.status(id).await.map_err(|error| match error {
-        OptimizeError::UnknownAction { .. } => UsageError(format!(
+/// An action that is not there is a mistake of whoever names it.
+fn unknown(error: OptimizeError) -> anyhow::Error {
+    match error {
+        OptimizeError::UnknownAction { id } => UsageError(format!(
             "there is no action {id}; driftline optimize status lists them"
         ))
         .into(),
         error => error.into(),
-    })
+    }
 }
 
 async fn revert(settings: &Settings, id: &str, message: &str) -> anyhow::Result<Outcome> {
     let optimizer = optimizer(settings, true)?;
-    known(&optimizer, id).await?;
-    let state = optimizer.revert(id, message).await?;
+    let state = optimizer.revert(id, message).await.map_err(unknown)?;
     tell(&optimizer, &state);
     match optimizer.next(&state) {
         Next::Closed(Closure::Reverted) => Ok(Outcome::Ok),
         _ => Ok(Outcome::Error),
     }
-}
-
-/// Goes on with everything that is under way or due; one that fails stops no other.
-async fn resume(optimizer: &Optimizer<LogJournal>) -> anyhow::Result<Vec<Applied>> {
-    let mut resumed = Vec::new();
-    for state in optimizer.states().await? {
-        if !optimizer.next(&state).rests() {
-            let id = state.action.clone();
-            resumed.push((id, optimizer.go_on(state).await));
-        }
-    }
-    Ok(resumed)
 }
 
 /// Asks, where somebody can answer and nothing stands against it.

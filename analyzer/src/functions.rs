@@ -11,6 +11,7 @@ mod json_object;
 mod label;
 mod lists;
 mod lookback;
+mod miss_ratio_curve;
 mod shift;
 mod sketches;
 
@@ -39,6 +40,7 @@ pub(crate) fn register(context: &SessionContext) {
     context.register_udf(ScalarUDF::from(change_points::ChangePointsFunction::new()));
     context.register_udf(ScalarUDF::from(json_object::JsonObject::new()));
     context.register_udf(ScalarUDF::from(human::Human::new()));
+    context.register_udf(ScalarUDF::from(miss_ratio_curve::MissRatioCurve::new()));
     context.register_udf(ScalarUDF::from(anomalies::AnomaliesFunction::new()));
     for function in aggregates::all() {
         context.register_udaf(AggregateUDF::from(function));

@@ -25,6 +25,6 @@ pub mod warm;
 
 pub use action::{Action, ActionKind, Inverse};
 pub use config::OptimizerConfig;
-pub use journal::{FileJournal, Journal, JournalError};
+pub use journal::{Journal, JournalError};
 pub use recommendation::Recommendation;
 pub use run::{OptimizeError, Optimizer};

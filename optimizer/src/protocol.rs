@@ -5,6 +5,7 @@
 //! The inverse and the baseline are in the log before the change begins. Performing the steps is
 //! left to [`crate::run`], their form in the log to [`event`].
 
+mod actions;
 pub mod event;
 pub mod next;
 mod order;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::actions::{Actions, Damaged};
 pub use self::next::{Closure, Next, Policy, next_step};
 use crate::action::{Inverse, Plan};
 use crate::gate::Approval;

@@ -4,78 +4,28 @@
 //! It decides nothing itself. Killed anywhere, [`Optimizer::resume`] goes on from the journal.
 
 mod act;
+mod error;
 mod look;
 mod sessions;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use self::error::OptimizeError;
 use self::sessions::Sessions;
 use crate::action::postgres::Observed;
 use crate::action::{Plan, hypothetical};
-use crate::config::{ConfigError, OptimizerConfig};
+use crate::config::OptimizerConfig;
 use crate::gate::{Approval, Refusal};
-use crate::journal::{Journal, JournalError};
-use crate::protocol::event::{self, StepError};
+use crate::journal::Journal;
 use crate::protocol::{
-    Applied, Check, Closure, Next, Policy, ProtocolError, Record, Reverted, State, Step, next_step,
+    Actions, Applied, Check, Closure, Next, Policy, Record, Reverted, State, Step, event, next_step,
 };
 use crate::recommendation::{Recommendation, fingerprint};
-use crate::server::ServerError;
-use crate::warm::loader::LoadError;
 
 /// Most windows that may fail to be measured, by resets or errors, before an action is left for later.
 const BAD_WINDOWS_MAX: usize = 10;
 /// How long to wait before undoing is tried again.
 const REVERT_PAUSE: Duration = Duration::from_secs(2);
-
-/// Why the optimizer could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum OptimizeError {
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A step could not be kept or read: nothing is changed without its log.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// An event is no step.
-    #[error(transparent)]
-    Step(#[from] StepError),
-    /// The steps make no action.
-    #[error(transparent)]
-    Protocol(#[from] ProtocolError),
-    /// A server could not be asked or changed.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// Values could not be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The gate is closed.
-    #[error("not applied: {}", shown(.0))]
-    Refused(Vec<Refusal>),
-    /// There is no such action.
-    #[error("there is no action {id:?}; see the list of actions")]
-    UnknownAction {
-        /// The id.
-        id: String,
-    },
-    /// There is nothing to undo.
-    #[error("{id} has changed nothing that could be undone")]
-    NothingToRevert {
-        /// The id.
-        id: String,
-    },
-    /// The server could not be measured.
-    #[error("{id}: {failures} windows in a row could not be measured; last: {last}")]
-    Unmeasurable {
-        /// The action.
-        id: String,
-        /// How many.
-        failures: usize,
-        /// Why.
-        last: String,
-    },
-}
 
 /// What planning a recommendation found.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,21 +77,27 @@ impl<J: Journal> Optimizer<J> {
         &self.journal
     }
 
-    /// Plans each recommendation, and says what stands against it. Changes nothing.
-    pub async fn plan(&self, all: &[Recommendation]) -> Result<Vec<Report>, OptimizeError> {
-        let reports = self.planned(all).await;
+    /// Plans each recommendation, and says what stands against it, given where all actions stand.
+    /// Changes nothing.
+    pub async fn plan(
+        &self,
+        all: &[Recommendation],
+        states: &[State],
+    ) -> Result<Vec<Report>, OptimizeError> {
+        let reports = self.planned(all, states).await;
         self.sessions.end();
         reports
     }
 
-    async fn planned(&self, all: &[Recommendation]) -> Result<Vec<Report>, OptimizeError> {
-        let states = self.states().await?;
+    async fn planned(
+        &self,
+        all: &[Recommendation],
+        states: &[State],
+    ) -> Result<Vec<Report>, OptimizeError> {
         let mut reports = Vec::with_capacity(all.len());
         for recommendation in all {
             let approval = Approval::Person(String::new());
-            let (plan, refusals) = self
-                .gate(recommendation, Some(&approval), &states, None)
-                .await?;
+            let (plan, refusals) = self.gate(recommendation, Some(&approval), states).await?;
             reports.push(Report {
                 recommendation: recommendation.id.clone(),
                 plan,
@@ -157,9 +113,8 @@ impl<J: Journal> Optimizer<J> {
         recommendation: &Recommendation,
         approval: Approval,
     ) -> Result<State, OptimizeError> {
-        let applied = self.begun(recommendation, approval).await;
-        self.sessions.end();
-        applied
+        let work = self.begun(recommendation, approval);
+        self.holding(recommendation, work).await
     }
 
     async fn begun(
@@ -167,11 +122,8 @@ impl<J: Journal> Optimizer<J> {
         recommendation: &Recommendation,
         approval: Approval,
     ) -> Result<State, OptimizeError> {
-        let lock = self.lock(recommendation).await?;
-        let states = self.states().await?;
-        let (plan, refusals) = self
-            .gate(recommendation, Some(&approval), &states, None)
-            .await?;
+        let states = self.actions().await?.states;
+        let (plan, refusals) = self.gate(recommendation, Some(&approval), &states).await?;
         let Some(plan) = plan.filter(|_| refusals.is_empty()) else {
             return Err(OptimizeError::Refused(refusals));
         };
@@ -185,34 +137,25 @@ impl<J: Journal> Optimizer<J> {
         let mut state = self.begin(action, planned, &recommendation).await?;
         self.keep(&mut state, Step::Approved { by: approval })
             .await?;
-        let state = self.steps(state, &self.policy).await?;
-        drop(lock);
-        Ok(state)
+        self.steps(state, &states, &self.policy).await
     }
 
-    /// Goes on with every action that is under way, or whose next check is due.
-    pub async fn resume(&self) -> Result<Vec<State>, OptimizeError> {
-        let mut all = Vec::new();
-        for state in self.states().await? {
-            let rests = next_step(&state, (self.clock)(), &self.policy).rests();
-            all.push(if rests {
-                state
-            } else {
-                self.go_on(state).await?
-            });
+    /// Goes on with each of these that is under way, or whose next check is due, until it rests; one
+    /// that fails stops no other. What rests already is left out.
+    pub async fn resume(&self, states: Vec<State>) -> Vec<(String, Result<State, OptimizeError>)> {
+        let mut resumed = Vec::new();
+        for state in states {
+            if !self.next(&state).rests() {
+                let driven = self.drive(&state, &self.policy).await;
+                resumed.push((state.action, driven));
+            }
         }
-        Ok(all)
-    }
-
-    /// Goes on with one action until it rests.
-    pub async fn go_on(&self, state: State) -> Result<State, OptimizeError> {
-        self.drive(state, &self.policy).await
+        resumed
     }
 
     /// Measures again at once an action that is kept, since something got worse after it: its next
-    /// check is not waited for. What does harm is undone.
-    pub async fn recheck(&self, id: &str) -> Result<State, OptimizeError> {
-        let state = self.status(id).await?;
+    /// check is not waited for. What does harm is undone. After the last check nothing is measured.
+    pub async fn recheck(&self, state: &State) -> Result<State, OptimizeError> {
         let mut policy = self.policy.clone();
         policy.recheck_first = policy.settle;
         if state.verdict(Check::First).is_some() {
@@ -223,15 +166,14 @@ impl<J: Journal> Optimizer<J> {
 
     /// Undoes an action, whatever its verdict.
     pub async fn revert(&self, id: &str, reason: &str) -> Result<State, OptimizeError> {
-        let reverted = self.undone(id, reason).await;
-        self.sessions.end();
-        reverted
+        let recommendation = self.status(id).await?.recommendation;
+        let work = self.undone(id, reason);
+        self.holding(&recommendation, work).await
     }
 
     async fn undone(&self, id: &str, reason: &str) -> Result<State, OptimizeError> {
-        let lock = self.lock(&self.status(id).await?.recommendation).await?;
         // Whoever had the lock may have gone on meanwhile.
-        let mut state = self.status(id).await?;
+        let (mut state, others) = self.found(id).await?;
         let undone = matches!(state.reverted, Reverted::Succeeded { .. });
         let untouched = matches!(
             state.applied,
@@ -248,37 +190,34 @@ impl<J: Journal> Optimizer<J> {
             self.keep(&mut state, Step::RevertStarted { reason })
                 .await?;
         }
-        let state = self.steps(state, &self.policy).await?;
-        drop(lock);
-        Ok(state)
+        self.steps(state, &others, &self.policy).await
     }
 
     /// Where an action stands.
     pub async fn status(&self, id: &str) -> Result<State, OptimizeError> {
-        let states = self.states().await?;
-        let found = states.into_iter().find(|state| state.action == id);
-        found.ok_or_else(|| OptimizeError::UnknownAction { id: id.to_owned() })
+        Ok(self.found(id).await?.0)
     }
 
-    /// Where every action stands, the oldest first.
-    pub async fn states(&self) -> Result<Vec<State>, OptimizeError> {
-        let mut actions: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-        let mut order = Vec::new();
-        for event in self.journal.events().await? {
-            let Some(record) = event::read(&event)? else {
-                continue;
-            };
-            if !actions.contains_key(&record.action) {
-                order.push(record.action.clone());
-            }
-            actions
-                .entry(record.action.clone())
-                .or_default()
-                .push(record);
+    /// Where an action stands, and where the others do.
+    async fn found(&self, id: &str) -> Result<(State, Vec<State>), OptimizeError> {
+        let mut all = self.actions().await?;
+        if let Some(at) = all.states.iter().position(|state| state.action == id) {
+            return Ok((all.states.swap_remove(at), all.states));
         }
-        let folded = order.iter().map(|id| State::fold(&actions[id]));
-        let states: Result<Vec<_>, ProtocolError> = folded.collect();
-        Ok(states?.into_iter().flatten().collect())
+        let damaged = all.damaged.into_iter().find(|one| one.action == id);
+        let id = id.to_owned();
+        Err(match damaged {
+            Some(damaged) => OptimizeError::Damaged {
+                id,
+                reason: damaged.reason,
+            },
+            None => OptimizeError::UnknownAction { id },
+        })
+    }
+
+    /// Where every action stands.
+    pub async fn actions(&self) -> Result<Actions, OptimizeError> {
+        Ok(Actions::of(&self.journal.events().await?))
     }
 
     /// What comes next for an action now.
@@ -286,27 +225,46 @@ impl<J: Journal> Optimizer<J> {
         next_step(state, (self.clock)(), &self.policy)
     }
 
-    /// Performs steps until the action rests.
-    async fn drive(&self, state: State, policy: &Policy) -> Result<State, OptimizeError> {
-        let lock = self.lock(&state.recommendation).await?;
-        // Whoever had the lock may have gone on meanwhile.
-        let driven = match self.status(&state.action).await {
-            Ok(state) => self.steps(state, policy).await,
-            Err(error) => Err(error),
-        };
+    /// Does something to a server while no other optimizer does, and ends its sessions after it.
+    async fn holding<T>(
+        &self,
+        recommendation: &Recommendation,
+        work: impl Future<Output = Result<T, OptimizeError>>,
+    ) -> Result<T, OptimizeError> {
+        let lock = self.lock(recommendation).await?;
+        let done = work.await;
         self.sessions.end();
-        drop(lock);
-        driven
+        if let Some(lock) = lock {
+            lock.release().await;
+        }
+        done
     }
 
-    async fn steps(&self, mut state: State, policy: &Policy) -> Result<State, OptimizeError> {
+    /// Goes on with an action until it rests.
+    async fn drive(&self, state: &State, policy: &Policy) -> Result<State, OptimizeError> {
+        let work = async {
+            // Whoever had the lock may have gone on meanwhile.
+            let (state, others) = self.found(&state.action).await?;
+            self.steps(state, &others, policy).await
+        };
+        self.holding(&state.recommendation, work).await
+    }
+
+    /// Performs steps until the action rests.
+    /// The others were read under the lock, so that they stay as they are.
+    async fn steps(
+        &self,
+        mut state: State,
+        others: &[State],
+        policy: &Policy,
+    ) -> Result<State, OptimizeError> {
         let mut bad_windows = 0;
         loop {
             let next = next_step(&state, (self.clock)(), policy);
             match next {
                 Next::AwaitApproval | Next::Wait { .. } | Next::Closed(_) => break,
                 Next::Freeze => self.freeze(&mut state).await?,
-                Next::Apply => self.start(&mut state).await?,
+                Next::Apply => self.start(&mut state, others).await?,
                 Next::Inspect => self.inspect(&mut state).await?,
                 Next::Observe { check, from_us } => {
                     self.observe_window(&mut state, check, from_us, &mut bad_windows)

@@ -2,6 +2,8 @@
 //!
 //! What is said over them is left to [`crate::action`] and [`crate::measure`].
 
+pub mod lock;
+
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -16,8 +18,6 @@ use crate::duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long Redis may take to answer.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
-/// The class of our advisory locks: "drif" in ASCII.
-const LOCK_CLASS: i32 = 0x6472_6966;
 /// What our sessions are called.
 const APPLICATION: &str = "driftline-optimizer";
 
@@ -85,6 +85,16 @@ pub enum ServerError {
         name: String,
         /// What.
         problem: String,
+    },
+    /// It cannot be told whether another optimizer is at work.
+    #[error(
+        "redis {name:?} cannot be held: {source}; allow its user +client|setname +client|id +client|list"
+    )]
+    Unlockable {
+        /// The server.
+        name: String,
+        /// The error.
+        source: redis::RedisError,
     },
     /// Another optimizer is at work.
     #[error("another optimizer holds the lock of {name:?}; let it finish")]
@@ -161,26 +171,6 @@ pub async fn set_timeouts(
         statement.as_millis()
     );
     client.batch_execute(&text).await
-}
-
-/// A session that holds the optimizer's lock of the server until it is dropped. It is with the
-/// database of the server's URL whatever database is changed: one change at a time holds for all.
-pub async fn lock(config: &OptimizerConfig, server: &ServerConfig) -> Result<Client, ServerError> {
-    let client = postgres(config, server, None).await?;
-    let row = client
-        .query_one(
-            "SELECT pg_try_advisory_lock($1, hashtext(current_database()))",
-            &[&LOCK_CLASS],
-        )
-        .await
-        .map_err(|source| failed(server, source))?;
-    if row.get(0) {
-        Ok(client)
-    } else {
-        Err(ServerError::Locked {
-            name: server.name.clone(),
-        })
-    }
 }
 
 /// A connection to Redis.

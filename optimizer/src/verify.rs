@@ -172,8 +172,14 @@ pub fn judge(spec: &Spec<'_>, before: &[Window], after: &[Window]) -> Judgement 
     }
 }
 
-/// The verdict where there will be no more windows.
-pub fn give_up(spec: &Spec<'_>, missing: &str) -> Verdict {
+/// The verdict where there will be no more windows. Harm needs no more of them: it does not wait for a
+/// statement that nobody runs any more.
+pub fn give_up(spec: &Spec<'_>, before: &[Window], after: &[Window], missing: &str) -> Verdict {
+    if spec.verification == Verification::Work
+        && let Some(harm) = work::harm(spec, before, after)
+    {
+        return spec.verdict(Outcome::Regressed, "work_saved", harm);
+    }
     spec.verdict(
         Outcome::Inconclusive,
         "none",

@@ -10,9 +10,10 @@
 -- sources: own
 -- every: 1h
 -- reads: window_series
--- why: An endpoint that mostly answers what it answered shortly before can be cached for that long. A
---   log knows only the size of an answer, so that the same size is a proxy for the same content, and
---   a person has to confirm that it is. What is saved are the identical answers' times.
+-- why: An endpoint that mostly answers what it answered shortly before can be cached for that long. An
+--   answer is the same where its ETag is. A log without ETags knows only the size of an answer, so
+--   that the same size is a proxy for the same content, and a person has to confirm that it is. What
+--   is saved are the identical answers' times.
 -- parameters:
 --   identical float = 0.6: the part of the answers that equals the one before [own]
 --   compared float = 100.0: fewer compared answers are too few to judge by [own]
@@ -39,7 +40,7 @@ SELECT
     host, target, 'GET ' || route AS subject,
     'Cache GET ' || route || ' of ' || target || ' with a short TTL' AS advice,
     human(identical / compared, '1') || ' of ' || human(compared, '{response}')
-        || ' answers were as long as the one before' AS evidence,
+        || ' answers had the ETag of the one before, or its length where the log tells no ETags' AS evidence,
     identical * mean_s / hours AS saved_s_per_h,
     'E2' AS saved_method,
     identical / compared AS predicted,

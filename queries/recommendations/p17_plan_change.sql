@@ -12,9 +12,12 @@
 -- reads: postgres_statements, postgres_statement_history, postgres_tables, statement_texts
 -- why: A statement that returns as many rows as it always did, of a table that somebody has changed
 --   since it was analysed, and touches twice the blocks for them, is executed in another way than
---   before. Plans themselves are not asked for: EXPLAIN costs what the statement costs and needs its
---   values. New statistics let the planner choose anew; columns that depend on each other may need
---   extended statistics, which a person decides on. The table is the first one in the text.
+--   before. Plans themselves are not asked for: EXPLAIN needs SELECT on the tables, which the collector
+--   has no use for, and the values, which are not kept. A generic plan does without, and is another
+--   one: on PostgreSQL 15 that of `WHERE owner = $1 ORDER BY id LIMIT $2` stayed as it was while the
+--   plan for an owner whom statistics took for frequent went from 22 to 8,693 blocks. New statistics
+--   let the planner choose anew; columns that depend on each other may need extended statistics,
+--   which a person decides on. The table is the first one in the text.
 -- parameters:
 --   times float = 2.0: blocks for each call against what is usual [own]
 --   rows_moved float = 0.2: rows for each call may differ from what is usual by this part [own]

@@ -32,6 +32,7 @@ folded AS (
             FILTER (WHERE label(attributes, 'reason') IS NOT NULL) AS reason,
         min(ts) AS begun,
         min(ts) FILTER (WHERE name = 'ApplySucceeded') AS applied,
+        max(ts) FILTER (WHERE name = 'VerdictReached') AS judged,
         min(ts) FILTER (WHERE name IN ('RevertSucceeded', 'ExternalChangeDetected')) AS undone,
         max(ts) AS changed,
         bool_or(name = 'RevertSucceeded') AS reverted,
@@ -60,5 +61,5 @@ SELECT
     TRY_CAST(label(verdict, 'predicted') AS DOUBLE) AS predicted,
     TRY_CAST(label(verdict, 'actual') AS DOUBLE) AS actual,
     label(verdict, 'outcome') AS outcome,
-    reason, begun, applied, undone, changed
+    reason, begun, applied, judged, undone, changed
 FROM folded

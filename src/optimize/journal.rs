@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use driftline_analyzer::{At, recommend};
+use driftline_analyzer::{At, Engine, recommend};
 use driftline_optimizer::{Journal, JournalError};
 use driftline_schemas::Event;
 
@@ -36,12 +36,16 @@ impl LogJournal {
         }
     }
 
-    async fn read(&self) -> anyhow::Result<Vec<Event>> {
+    /// The tables, with every step that was ever told.
+    pub(super) async fn open(&self) -> anyhow::Result<Engine> {
         let settings = self.settings.clone();
         // Asking the broker blocks.
         tokio::task::spawn_blocking(move || caught_up(&settings)).await??;
-        let engine = query::open(&self.settings, At::Latest, &[]).await?;
-        Ok(recommend::steps(&engine).await?)
+        query::open(&self.settings, At::Latest, &[]).await
+    }
+
+    async fn read(&self) -> anyhow::Result<Vec<Event>> {
+        Ok(recommend::steps(&self.open().await?).await?)
     }
 }
 

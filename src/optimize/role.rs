@@ -7,14 +7,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use driftline_analyzer::Window;
 use driftline_analyzer::recommend::{self, Judge, RecommendOptions, Rules, Source};
-use driftline_analyzer::{At, Window};
 use driftline_collector::Stop;
-use driftline_optimizer::protocol::State;
+use driftline_optimizer::protocol::Damaged;
 use driftline_optimizer::{OptimizeError, Optimizer};
 
 use super::journal::LogJournal;
-use super::{apply_automatic, optimizer, resume, show};
+use super::seen::{Applied, Seen};
+use super::{apply_automatic, optimizer, recheck, show};
 use crate::cli::Settings;
 use crate::roles::Running;
 use crate::{facts, query};
@@ -35,14 +36,13 @@ pub(crate) fn start(settings: &Settings, stop: &Stop) -> anyhow::Result<Running<
         .context("cannot start the optimizer's thread")
 }
 
-/// Goes round until a stop is requested.
+/// Goes round until a stop is requested; the first time at once, since an earlier process may have been
+/// stopped in the middle of an action.
 fn run(settings: &Settings, stop: &Stop) -> anyhow::Result<()> {
     let runtime = query::runtime()?;
     let mut judged = Judged::default();
     let mut troubles = Troubles::default();
-    let mut round = 0;
-    while !stop.wait(EVERY) {
-        round += 1;
+    for round in 1_u64.. {
         runtime.block_on(async {
             tokio::select! {
                 () = go_round(settings, round, &mut judged, &mut troubles) => {}
@@ -50,6 +50,9 @@ fn run(settings: &Settings, stop: &Stop) -> anyhow::Result<()> {
                 () = stopped(stop) => {}
             }
         });
+        if stop.wait(EVERY) {
+            break;
+        }
     }
     Ok(())
 }
@@ -62,21 +65,31 @@ pub(super) struct Judged {
     judge: Judge,
 }
 
-/// What failed in the last round, each part for itself.
+/// What failed in the last round, each part for itself, and what is known to be damaged.
 #[derive(Debug, Default)]
-struct Troubles(BTreeSet<&'static str>);
+struct Troubles {
+    failed: BTreeSet<&'static str>,
+    damaged: BTreeSet<String>,
+}
 
 impl Troubles {
     /// Tells a failure, once until the part succeeds.
     fn note(&mut self, part: &'static str, outcome: anyhow::Result<()>) {
         match outcome {
             Ok(()) => {
-                self.0.remove(part);
+                self.failed.remove(part);
             }
-            Err(error) if self.0.insert(part) => {
+            Err(error) if self.failed.insert(part) => {
                 tracing::warn!("{part} failed, and is tried again: {error:#}");
             }
             Err(error) => tracing::debug!("{part} failed again: {error:#}"),
+        }
+    }
+
+    /// Tells once that an action is damaged.
+    fn damaged(&mut self, damaged: &Damaged) {
+        if self.damaged.insert(damaged.action.clone()) {
+            tracing::warn!("{}", show::damaged(damaged));
         }
     }
 }
@@ -92,57 +105,44 @@ async fn go_round(settings: &Settings, round: u64, judged: &mut Judged, troubles
         troubles.note("judging the rules", judge(settings, judged).await);
     }
     if !settings.config.optimizer.servers.is_empty() {
-        troubles.note("measuring again", recheck(settings).await);
-        troubles.note("going on with actions", go_on(settings).await);
-        troubles.note("applying", apply(settings).await);
+        let acted = act(settings, troubles).await;
+        troubles.note("reading what there is to do", acted);
     }
 }
 
-async fn go_on(settings: &Settings) -> anyhow::Result<()> {
+/// Measures again what is suspected, goes on with what is under way or due, and applies what may be
+/// applied without a person.
+async fn act(settings: &Settings, troubles: &mut Troubles) -> anyhow::Result<()> {
     let optimizer = optimizer(settings, false)?;
-    for (id, resumed) in resume(&optimizer).await? {
-        let state = resumed.with_context(|| format!("{id} rests"))?;
-        tell(&optimizer, &state);
+    let seen = Seen::read(&optimizer).await?;
+    for damaged in &seen.actions.damaged {
+        troubles.damaged(damaged);
+    }
+    let measured = recheck(&optimizer, &seen).await;
+    troubles.note("measuring again", told(&optimizer, measured));
+    let gone_on = optimizer.resume(seen.actions.states).await;
+    troubles.note("going on with actions", told(&optimizer, gone_on));
+    let config = &settings.config.optimizer;
+    if config.auto_approve && !config.dry_run {
+        let applied = apply_automatic(&optimizer, seen.open).await;
+        troubles.note("applying", told(&optimizer, applied));
     }
     Ok(())
 }
 
-async fn apply(settings: &Settings) -> anyhow::Result<()> {
-    let config = &settings.config.optimizer;
-    if !config.auto_approve || config.dry_run {
-        return Ok(());
-    }
-    let optimizer = optimizer(settings, false)?;
-    for (id, applied) in apply_automatic(settings, &optimizer).await? {
+/// Tells how each went; the first failure is that of the whole.
+fn told(optimizer: &Optimizer<LogJournal>, all: Vec<Applied>) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    for (id, applied) in all {
         match applied {
-            Ok(state) => tell(&optimizer, &state),
+            Ok(state) => {
+                tracing::info!("{}", show::ending(&state, &optimizer.next(&state)));
+            }
             Err(OptimizeError::Refused(why)) => tracing::debug!("{id} is not applied: {why:?}"),
-            Err(error) => return Err(error.into()),
+            Err(error) => outcome = outcome.and(Err(error).context(id)),
         }
     }
-    Ok(())
-}
-
-fn tell(optimizer: &Optimizer<LogJournal>, state: &State) {
-    tracing::info!("{}", show::ending(state, &optimizer.next(state)));
-}
-
-/// Measures actions again after which something got worse; one that does harm is undone without
-/// asking.
-async fn recheck(settings: &Settings) -> anyhow::Result<()> {
-    let optimizer = optimizer(settings, false)?;
-    let engine = query::open(settings, At::Latest, &[]).await?;
-    for suspect in recommend::suspects(&engine).await? {
-        tracing::warn!(
-            "{} is measured again, since {} got worse after it ({})",
-            suspect.action,
-            suspect.title,
-            suspect.finding
-        );
-        let state = optimizer.recheck(&suspect.action).await?;
-        tell(&optimizer, &state);
-    }
-    Ok(())
+    outcome
 }
 
 /// Judges the rules that are due, and keeps what is new.

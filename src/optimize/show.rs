@@ -5,7 +5,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use driftline_optimizer::OptimizeError;
 use driftline_optimizer::Recommendation;
-use driftline_optimizer::protocol::{Closure, Next, State};
+use driftline_optimizer::protocol::{Closure, Damaged, Next, State};
 use driftline_optimizer::recommendation::EstimateMeasure;
 use driftline_optimizer::run::Report;
 use driftline_optimizer::verify::Verdict;
@@ -107,12 +107,21 @@ fn plan_json((recommendation, report): &Planned) -> Value {
 }
 
 /// Prints actions; with `whole`, everything about each.
-pub(super) fn states(states: &[(State, Next)], whole: bool, format: Format) -> anyhow::Result<()> {
+pub(super) fn states(
+    states: &[(State, Next)],
+    damaged: &[Damaged],
+    whole: bool,
+    format: Format,
+) -> anyhow::Result<()> {
     if format != Format::Table {
-        let all: Vec<Value> = states.iter().map(state_json).collect();
+        let standing = states.iter().map(state_json);
+        let all: Vec<Value> = standing.chain(damaged.iter().map(damaged_json)).collect();
         return report::print(&(serde_json::to_string_pretty(&all)? + "\n"));
     }
-    if states.is_empty() {
+    for one in damaged {
+        eprintln!("note: {}", self::damaged(one));
+    }
+    if states.is_empty() && damaged.is_empty() {
         return report::print("no action was ever begun; see driftline optimize plan\n");
     }
     if whole {
@@ -205,6 +214,18 @@ fn state_json((state, next): &(State, Next)) -> Value {
         "breach": state.breach,
         "last_us": state.last_us,
     })
+}
+
+/// That an action is damaged.
+pub(super) fn damaged(one: &Damaged) -> String {
+    format!(
+        "{} is left alone, since its steps are damaged: {}",
+        one.action, one.reason
+    )
+}
+
+fn damaged_json(one: &Damaged) -> Value {
+    json!({"action": one.action, "state": "damaged", "stands": one.reason})
 }
 
 /// What was expected of an action: at first by its recommendation, then by its verdict.

@@ -3,10 +3,17 @@
 //!
 //! Tests of several crates include this file by its path. What to test is left to them.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+#[path = "skipped.rs"]
+mod skipped;
+
+#[allow(
+    unused_imports,
+    reason = "not every test that includes this file skips anything itself"
+)]
+pub(crate) use self::skipped::skip;
 
 /// The exit code of a script whose server cannot be had on this machine.
 const CANNOT_BE_HAD: i32 = 77;
@@ -126,13 +133,7 @@ impl Script {
                 lines,
             }),
             Err(Some(CANNOT_BE_HAD)) => {
-                let required =
-                    std::env::var_os("DRIFTLINE_REQUIRE_SERVICES").is_some_and(|v| v == "1");
-                assert!(
-                    !required,
-                    "{what} cannot be had here, and DRIFTLINE_REQUIRE_SERVICES=1"
-                );
-                skipped(&format!(
+                skip(&format!(
                     "a test of {what}: {file} says above why it cannot be had here"
                 ));
                 None
@@ -191,18 +192,4 @@ impl Drop for Started {
             eprintln!("{} kill failed with {code:?}", self.script.file);
         }
     }
-}
-
-/// Says aloud what was skipped: past the test harness, which keeps the output of tests that pass,
-/// and for the summary of `tests/run`.
-fn skipped(what: &str) {
-    let line = format!("SKIPPED: {what}\n");
-    let mut told = std::io::stderr().write_all(line.as_bytes());
-    if let Some(log) = std::env::var_os("DRIFTLINE_SKIP_LOG") {
-        told = told.and_then(|()| {
-            let mut log = OpenOptions::new().create(true).append(true).open(log)?;
-            log.write_all(line.as_bytes())
-        });
-    }
-    told.expect("a skipped test can be told");
 }

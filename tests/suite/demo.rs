@@ -2,6 +2,7 @@
 //! what it left can be asked again. And marks, which findings refer to.
 
 use crate::process::{driftline, run, stdout_of};
+use crate::servers::skip;
 
 #[test]
 fn the_demo_finds_the_slower_endpoint_or_says_that_it_cannot_judge() {
@@ -21,10 +22,11 @@ fn the_demo_finds_the_slower_endpoint_or_says_that_it_cannot_judge() {
         _ => panic!("exit {code:?}\n{out}\n{err}"),
     }
     // The last part needs PostgreSQL, and says so where there is none.
-    assert!(
-        out.contains("kept, work_saved: predicted") || out.contains("PostgreSQL is not installed"),
-        "{out}\n{err}"
-    );
+    if out.contains("PostgreSQL is not installed") {
+        skip("the demo's index: PostgreSQL is not installed; run tests/services/install.sh");
+    } else {
+        assert!(out.contains("kept, work_saved: predicted"), "{out}\n{err}");
+    }
     let ask = |sql| {
         let mut query = driftline(&["query", "--data", "d", "--format", "csv", sql]);
         stdout_of(query.current_dir(dir.path()))

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::process::{driftline, run, stdout_of};
-use crate::services::skip;
+use crate::servers::skip;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -22,10 +22,7 @@ fn compose_file_is_valid_for_compose_itself() {
         version.is_ok_and(|output| output.status.success())
     });
     let Some(words) = found else {
-        return skip(
-            "docker compose config",
-            "neither docker compose nor docker-compose is there",
-        );
+        return skip("docker compose config: neither docker compose nor docker-compose is there");
     };
     let mut command = Command::new(words[0]);
     command

@@ -30,20 +30,26 @@ impl Jitter {
     }
 }
 
-/// Two days of eight series, a point every ten minutes; the fourth rises by 30 % at noon of the
-/// second day.
+/// Two days of eight series; the fourth rises by 30 % at noon of the second day.
 fn two_days(dir: &Path) -> String {
+    two_days_of(dir, START, START + 216 * 600)
+}
+
+/// Two days of eight series from `start`, a point every ten minutes; the fourth rises by 30 % at
+/// `onset`. Both are seconds since 1970.
+pub(crate) fn two_days_of(dir: &Path, start: i64, onset: i64) -> String {
     let mut jitter = Jitter(7);
     let mut text = "series,timestamp,value\n".to_owned();
     for series in 0..8 {
         for point in 0..288 {
-            let level = if series == 3 && point >= 216 {
+            let at = start + point * 600;
+            let level = if series == 3 && at >= onset {
                 130.0
             } else {
                 100.0
             };
             let value = level * (1.0 + 0.05 * jitter.next());
-            writeln!(text, "metric{series},{},{value:.4}", START + point * 600).expect("a text");
+            writeln!(text, "metric{series},{at},{value:.4}").expect("a text");
         }
     }
     let path = dir.join("two-days.csv");

@@ -1,6 +1,8 @@
 //! The three loops on real servers, each from one command: a missing index is recommended, applied and
-//! kept; a bad one, which somebody's own rule asks for, is reverted; a cache is warmed as estimated.
+//! kept; a bad one, which somebody's own rule asks for, is reverted; a cache is warmed as estimated. And
+//! what is kept is undone when something gets worse after it.
 
+mod suspect;
 mod traffic;
 
 use std::path::Path;

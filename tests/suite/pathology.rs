@@ -2,8 +2,9 @@
 //! object, its neighbours stay quiet, and so do all rules on healthy servers.
 //!
 //! All servers are observed at once, by the first test that asks; the others look at the same
-//! recommendations. Three durations of rules are shortened, see [`lab`].
+//! recommendations. Four durations of rules are shortened, see [`lab`].
 
+mod history;
 mod lab;
 mod load;
 mod postgres_load;
@@ -31,6 +32,10 @@ const CONNECTIONS: Planted = ("p12_connections", "pressure", "connections");
 const SHORT_SESSIONS: Planted = ("p13_short_sessions", "pressure", "churn");
 const SLOW_STATEMENT: Planted = ("p14_slow_statement", "schema", "FROM notes");
 const N_PLUS_ONE: Planted = ("p16_n_plus_one", "schema", "FROM products");
+const DROPPED_INDEX: Planted = ("p15_regressed_statement", "worn", "FROM invoices");
+const OTHER_PLAN: Planted = ("p17_plan_change", "worn", "FROM jobs");
+const UPDATED_INDEX: Planted = ("p18_hot_updates", "worn", "public.meters");
+const FEW_BUFFERS: Planted = ("p1_buffer_hits", "worn", "postgres");
 const COLD: Planted = ("r1_hit_ratio", "thrashing", "keyspace");
 const EVICTIONS: Planted = ("r2_evictions", "thrashing", "maxmemory");
 const BIG_LIST: Planted = ("r4_big_keys", "busy", "feed:");
@@ -39,8 +44,13 @@ const SLOW_COMMANDS: Planted = ("r5_slow_commands", "full", "keys");
 const NO_EVICTION: Planted = ("r7_no_eviction", "full", "maxmemory-policy");
 const HOT_KEY: Planted = ("r10_hot_key", "busy", "rate:");
 const NO_PIPELINES: Planted = ("r11_pipelining", "busy", "commands");
+const CRUMBS: Planted = ("r3_fragmentation", "crumbled", "memory");
+const SLOW_FORK: Planted = ("r8_fork", "crumbled", "fork");
+const NO_TTL: Planted = ("r6_no_ttl", "shared", "db 0");
+const NO_POOL: Planted = ("r9_connections", "shared", "connections");
 
-const PLANTED: [Planted; 23] = [
+const PLANTED: [Planted; 31] = [
+    FEW_BUFFERS,
     MISSING_INDEX,
     UNUSED_INDEX,
     DUPLICATE_INDEX,
@@ -55,7 +65,10 @@ const PLANTED: [Planted; 23] = [
     CONNECTIONS,
     SHORT_SESSIONS,
     SLOW_STATEMENT,
+    DROPPED_INDEX,
     N_PLUS_ONE,
+    OTHER_PLAN,
+    UPDATED_INDEX,
     COLD,
     EVICTIONS,
     BIG_LIST,
@@ -64,6 +77,10 @@ const PLANTED: [Planted; 23] = [
     NO_EVICTION,
     HOT_KEY,
     NO_PIPELINES,
+    CRUMBS,
+    NO_TTL,
+    SLOW_FORK,
+    NO_POOL,
 ];
 
 /// What the rules said of all servers; `None` where they could not be had.
@@ -166,6 +183,73 @@ fn connections_that_idle_and_connections_for_each_statement_are_told_apart() {
     let Some(told) = TOLD.as_ref() else { return };
     told.says(CONNECTIONS, "evidence", "of 40 connections taken");
     told.fires_only_on("p13_short_sessions", "pressure", &["churn"]);
+}
+
+#[test]
+fn a_server_with_next_to_no_buffers_is_told_what_a_miss_costs() {
+    let Some(told) = TOLD.as_ref() else { return };
+    // What is rewritten all the time misses as well; what is only read does not.
+    told.fires_only_on("p1_buffer_hits", "schema", &[]);
+    // It is measured there.
+    told.says(FEW_BUFFERS, "evidence", "blocks were in the cache");
+    assert!(
+        !told.of(FEW_BUFFERS)["evidence"]
+            .to_string()
+            .contains("assumed")
+    );
+}
+
+#[test]
+fn statements_that_cost_more_than_they_did_are_told_from_those_that_always_did() {
+    let Some(told) = TOLD.as_ref() else { return };
+    told.fires_only_at("p15_regressed_statement", "worn");
+    let regressed = ["FROM invoices", "FROM jobs"];
+    told.fires_only_on("p15_regressed_statement", "worn", &regressed);
+    // Of the two the one whose table was changed since its statistics were taken has another plan by them.
+    told.fires_only_at("p17_plan_change", "worn");
+    told.fires_only_on("p17_plan_change", "worn", &["FROM jobs"]);
+    let table = json!({"schema": "public", "name": "jobs"});
+    told.prepares(OTHER_PLAN, &json!({"kind": "analyze", "table": table}));
+}
+
+#[test]
+fn the_index_that_makes_updates_dear_is_dropped() {
+    let Some(told) = TOLD.as_ref() else { return };
+    told.fires_only_at("p18_hot_updates", "worn");
+    told.fires_only_on("p18_hot_updates", "worn", &["public.meters"]);
+    let action = json!({
+        "kind": "drop_index",
+        "table": {"schema": "public", "name": "meters"},
+        "index": "meters_reading_idx",
+    });
+    told.prepares(UPDATED_INDEX, &action);
+}
+
+#[test]
+fn memory_in_crumbs_and_snapshots_that_stop_the_server_are_told() {
+    let Some(told) = TOLD.as_ref() else { return };
+    let action = json!({
+        "kind": "redis_config_set", "parameter": "activedefrag", "value": "yes",
+    });
+    told.prepares(CRUMBS, &action);
+    told.says(SLOW_FORK, "evidence", "forks");
+    told.fires_only_at("r3_fragmentation", "crumbled");
+    told.fires_only_at("r8_fork", "crumbled");
+    let mut rules = told.rules_on("crumbled");
+    rules.sort_unstable();
+    assert_eq!(rules, ["r3_fragmentation", "r8_fork"], "{told}");
+}
+
+#[test]
+fn clients_that_share_no_connections_and_keys_that_never_expire_are_told() {
+    let Some(told) = TOLD.as_ref() else { return };
+    told.says(NO_TTL, "evidence", "30 %");
+    told.says(NO_POOL, "evidence", "of 40 clients connected");
+    let mut rules = told.rules_on("shared");
+    rules.sort_unstable();
+    assert_eq!(rules, ["r6_no_ttl", "r9_connections"], "{told}");
+    told.fires_only_at("r6_no_ttl", "shared");
+    told.fires_only_at("r9_connections", "shared");
 }
 
 #[test]

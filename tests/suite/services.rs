@@ -1,22 +1,9 @@
-//! Real parts, or a loud skip.
+//! Real parts that are no servers.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Says that a test is skipped because a real part is not there; where parts are required, fails.
-pub(crate) fn skip(test: &str, why: &str) {
-    let required = std::env::var_os("DRIFTLINE_REQUIRE_SERVICES").is_some();
-    assert!(!required, "{test} must run, but {why}");
-    eprintln!("SKIPPED: {test}: {why}");
-    if let Some(log) = std::env::var_os("DRIFTLINE_SKIP_LOG") {
-        let mut log = std::fs::OpenOptions::new()
-            .append(true)
-            .open(log)
-            .expect("open the skip log");
-        writeln!(log, "{test}: {why}").expect("write the skip log");
-    }
-}
+use crate::servers::skip;
 
 /// The Python that `tests/services/install.sh` has prepared; `None` where it is not there.
 pub(crate) fn python(test: &str) -> Option<PathBuf> {
@@ -30,9 +17,8 @@ pub(crate) fn python(test: &str) -> Option<PathBuf> {
     if imports.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    skip(
-        test,
-        "Python with polars and deltalake is not there: run tests/services/install.sh",
-    );
+    skip(&format!(
+        "{test}: Python with polars and deltalake is not there: run tests/services/install.sh"
+    ));
     None
 }

@@ -229,7 +229,7 @@ mod tests {
             .filter_map(|block| block.split("```").next())
             .filter(|sql| sql.starts_with("SELECT"))
             .collect();
-        assert_eq!(examples.len(), 6);
+        assert_eq!(examples.len(), 7);
         for sql in &examples {
             ask(&engine, sql).await;
         }

@@ -3,6 +3,9 @@
 //!
 //! What they mean is the optimizer's business, of which nothing is known here.
 
+#[cfg(test)]
+mod tests;
+
 use driftline_schemas::{Event, EventName};
 
 use crate::columns::Columns;
@@ -24,16 +27,22 @@ FROM recommendations
 WHERE state = 'open' AND detail IS NOT NULL
 ORDER BY priority DESC NULLS LAST, id";
 
-/// A regression that began within an hour of a change that was kept, and was told after the change
-/// was judged last.
+/// A regression that names a change that is kept as its suspect, or began within the hour after it, and
+/// was told after the change was judged last: windows that were measured since without a verdict settle
+/// nothing. An onset is only known to a step, so that it may lie before the change that is named.
 const SUSPECTS: &str = "
-SELECT actions.action, min(findings.id) AS finding, min(findings.title) AS title
+SELECT
+    actions.action, min(findings.id) AS finding,
+    first_value(findings.title ORDER BY findings.id) AS title
 FROM actions
 JOIN findings
-    ON findings.onset >= actions.applied
-    AND findings.onset <= actions.applied + INTERVAL '1 hour'
-    AND findings.analysed > actions.changed
-WHERE actions.state = 'kept' AND findings.state = 'open' AND findings.severity = 'regression'
+    ON findings.analysed > actions.judged
+    AND (
+        (findings.onset >= actions.applied AND findings.onset <= actions.applied + INTERVAL '1 hour')
+        OR strpos(findings.causes, 'optimizer, ' || actions.action || ':') > 0
+    )
+WHERE actions.state = 'kept' AND findings.severity = 'regression'
+    AND findings.state IN ('open', 'acknowledged')
 GROUP BY actions.action
 ORDER BY actions.action";
 

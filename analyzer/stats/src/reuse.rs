@@ -46,6 +46,9 @@ pub enum Sampling {
     Rate(f64),
     /// At most so many keys: the rate falls as more are met. Memory is bounded.
     Keys(usize),
+    /// Every key of a trace that holds this share of all keys, above 0, and all references to them;
+    /// [`ReuseSampler::left_out`] says how many others there were. Memory grows with the distinct keys.
+    Taken(f64),
 }
 
 /// How a trace is read.
@@ -151,7 +154,7 @@ impl ReuseSampler {
         let threshold = match options.sampling {
             // A cast of a float saturates, and takes NaN for 0.
             Sampling::Rate(rate) => (rate * 2.0_f64.powi(64)) as u64,
-            Sampling::All | Sampling::Keys(_) => u64::MAX,
+            Sampling::All | Sampling::Keys(_) | Sampling::Taken(_) => u64::MAX,
         };
         Self {
             options,
@@ -175,6 +178,13 @@ impl ReuseSampler {
         }
     }
 
+    /// Counts references that are not in a trace of some of the keys ([`Sampling::Taken`]).
+    pub fn left_out(&mut self, references: u64) {
+        self.seen += references;
+        let counting = self.seen.saturating_sub(self.options.warm_up);
+        self.counted += references.min(counting);
+    }
+
     /// Keys that are followed now.
     pub fn keys(&self) -> usize {
         self.stack.len()
@@ -182,7 +192,10 @@ impl ReuseSampler {
 
     /// The share of keys that is followed now.
     pub fn rate(&self) -> f64 {
-        (self.threshold as f64 + 1.0) / 2.0_f64.powi(64)
+        match self.options.sampling {
+            Sampling::Taken(rate) => rate.max(f64::MIN_POSITIVE).min(1.0),
+            _ => (self.threshold as f64 + 1.0) / 2.0_f64.powi(64),
+        }
     }
 
     /// What the references so far say.

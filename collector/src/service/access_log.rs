@@ -327,17 +327,25 @@ impl Tally {
 /// Notes a GET in the trace and among the repeats; says whether it was like the one before, where it
 /// can be compared.
 fn note_get(entry: &Entry<'_>, repeats: &mut Repeats, trace: Option<&mut Trace>) -> Option<bool> {
-    let bytes = entry.bytes.filter(|_| entry.status == 200);
-    if bytes.is_none() && trace.is_none() {
+    let version = match &entry.etag {
+        Some(etag) => Some(hash(etag.strip_prefix("W/").unwrap_or(etag))),
+        None => entry.bytes,
+    };
+    let version = version.filter(|_| entry.status == 200);
+    if version.is_none() && trace.is_none() {
         return None;
     }
-    let mut hasher = SipHasher13::new();
-    hasher.write(entry.target.as_bytes());
-    let hash = hasher.finish();
+    let path_hash = hash(&entry.target);
     if let Some(trace) = trace {
-        trace.note(hash);
+        trace.note(path_hash);
     }
-    bytes.map(|bytes| repeats.note(hash, bytes))
+    version.map(|version| repeats.note(path_hash, version))
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 /// The beginning of a line without queries, which may hold secrets.

@@ -334,6 +334,9 @@ impl Probe {
         let opened = const { id("websocket.server.connections.opened") };
         out.recorder
             .count(opened, &mut labels.clone(), state.opened);
+        let reopened = const { id("websocket.server.connections.reopened") };
+        out.recorder
+            .count(reopened, &mut labels.clone(), state.reopened);
         let age = const { id("websocket.server.queue.age") };
         out.recorder
             .record(age, &mut labels.clone(), state.oldest_us as f64 / 1e6);

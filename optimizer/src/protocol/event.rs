@@ -112,9 +112,14 @@ pub fn write(record: &Record, recommendation: &Recommendation) -> Result<Event, 
     })
 }
 
+/// The action that an event is a step of, if it is one.
+pub fn action(event: &Event) -> Option<&str> {
+    attribute(event, ACTION)
+}
+
 /// The step of an event; `None` if it is none of an action.
 pub fn read(event: &Event) -> Result<Option<Record>, StepError> {
-    let Some(action) = attribute(event, ACTION) else {
+    let Some(action) = action(event) else {
         return Ok(None);
     };
     let name = || event.name.as_str().to_owned();

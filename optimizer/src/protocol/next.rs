@@ -215,7 +215,7 @@ fn measure(state: &State, check: Check, due_us: i64, policy: &Policy) -> Next {
     match verify::judge(&spec, before, windows) {
         Judgement::Decided(verdict) => conclude(verdict),
         Judgement::NeedMore(missing) if windows.len() >= policy.windows_max => {
-            conclude(verify::give_up(&spec, &missing))
+            conclude(verify::give_up(&spec, before, windows, &missing))
         }
         Judgement::NeedMore(_) => Next::Observe {
             check,

@@ -1,6 +1,6 @@
 //! Whatever happens between the steps, the protocol ends, and never changes what it cannot undo.
 
-mod life;
+pub(super) mod life;
 
 use proptest::prelude::*;
 

@@ -42,12 +42,13 @@ impl<J: Journal> Optimizer<J> {
     }
 
     /// Asks the gate once more, since measuring took its time, and makes the change.
-    pub(super) async fn start(&self, state: &mut State) -> Result<(), OptimizeError> {
-        let states = self.states().await?;
-        let approval = state.approved.clone();
-        let own = Some(state.action.as_str());
+    pub(super) async fn start(
+        &self,
+        state: &mut State,
+        others: &[State],
+    ) -> Result<(), OptimizeError> {
         let (_, refusals) = self
-            .gate(&state.recommendation, approval.as_ref(), &states, own)
+            .gate(&state.recommendation, state.approved.as_ref(), others)
             .await?;
         if !refusals.is_empty() {
             let reason = format!("the gate closed meanwhile: {}", super::shown(&refusals));

@@ -1,6 +1,5 @@
 //! What is asked of servers and of the machine: dry runs, windows, whether a change is still ours.
 
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::{OptimizeError, Optimizer};
@@ -14,24 +13,24 @@ use crate::journal::Journal;
 use crate::measure::{self, Window};
 use crate::protocol::{State, next_step};
 use crate::recommendation::{Recommendation, Verification};
+use crate::server::lock::{self, Lock};
 use crate::server::{self, ServerError};
 use crate::warm::loader;
 
 impl<J: Journal> Optimizer<J> {
-    /// The dry run, and everything that stands against applying a recommendation now. `own` is the
-    /// action that asks, which does not stand against itself.
+    /// The dry run, and everything that stands against applying a recommendation now, given where
+    /// all other actions stand.
     pub(super) async fn gate(
         &self,
         recommendation: &Recommendation,
         approval: Option<&Approval>,
-        states: &[State],
-        own: Option<&str>,
+        others: &[State],
     ) -> Result<(Option<Plan>, Vec<Refusal>), OptimizeError> {
         let Some(action) = &recommendation.action else {
             return Ok((None, vec![Refusal::AdviceOnly]));
         };
         let plan = self.dry_run(recommendation, action).await?;
-        let mut known = self.known(recommendation, &plan, states, own);
+        let mut known = self.known(recommendation, &plan, others);
         known.cpu_busy_percent = host::cpu_busy_percent().await;
         let estimated = hypothetical::estimated(recommendation, &plan);
         let mut refusals = gate::refusals(&self.config, &estimated, approval, &known);
@@ -39,24 +38,17 @@ impl<J: Journal> Optimizer<J> {
         Ok((Some(plan), refusals))
     }
 
-    fn known(
-        &self,
-        recommendation: &Recommendation,
-        plan: &Plan,
-        states: &[State],
-        own: Option<&str>,
-    ) -> Known {
+    fn known(&self, recommendation: &Recommendation, plan: &Plan, others: &[State]) -> Known {
         let now_us = (self.clock)();
         let same_server = |state: &&State| {
             state.recommendation.target == recommendation.target
                 && state.recommendation.component == recommendation.component
-                && own != Some(state.action.as_str())
         };
-        let in_flight = states
+        let in_flight = others
             .iter()
             .filter(same_server)
             .find(|state| next_step(state, now_us, &self.policy).in_flight());
-        let undone_us = states
+        let undone_us = others
             .iter()
             .filter(same_server)
             .filter(|state| state.recommendation.subject == recommendation.subject)
@@ -207,19 +199,20 @@ impl<J: Journal> Optimizer<J> {
         Ok(self.sessions.open(&self.config, recommendation).await?)
     }
 
-    /// The lock of the server that an action is done to, held while it is under way. Redis has none
-    /// that would not be a key among the user's.
+    /// The lock of the server that an action is done to; none for advice.
     pub(super) async fn lock(
         &self,
         recommendation: &Recommendation,
-    ) -> Result<Option<Client>, OptimizeError> {
-        let is_postgres = |action: &Action| kind(action) == ServerKind::Postgres;
-        if !recommendation.action.as_ref().is_some_and(is_postgres) {
+    ) -> Result<Option<Lock>, OptimizeError> {
+        let Some(action) = &recommendation.action else {
             return Ok(None);
-        }
-        let target = &recommendation.target;
-        let server = server::find(&self.config, target, ServerKind::Postgres)?;
-        Ok(Some(server::lock(&self.config, server).await?))
+        };
+        let kind = kind(action);
+        let server = server::find(&self.config, &recommendation.target, kind)?;
+        Ok(Some(match kind {
+            ServerKind::Postgres => lock::postgres(&self.config, server).await?,
+            ServerKind::Redis => lock::redis(server).await?,
+        }))
     }
 }
 

@@ -134,6 +134,12 @@ pub(super) fn judge(spec: &Spec<'_>, before: &[Window], after: &[Window]) -> Jud
     })
 }
 
+/// Harm on any statement that can be compared.
+pub(super) fn harm(spec: &Spec<'_>, before: &[Window], after: &[Window]) -> Option<String> {
+    let (was, is) = (Total::of(before), Total::of(after));
+    Comparison::of(spec, &was, &is).harm(spec.limits, &was, &is)
+}
+
 /// A statement that does so much more that waiting for more windows would do harm.
 pub(super) fn breach(spec: &Spec<'_>, was: &Total, is: &Total) -> Option<String> {
     let all = Comparison::of(spec, was, is);

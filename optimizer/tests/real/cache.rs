@@ -10,7 +10,7 @@ use driftline_optimizer::protocol::{Check, State};
 use driftline_optimizer::recommendation::{Estimate, EstimateMeasure, Verification};
 use driftline_optimizer::verify::Outcome;
 use driftline_optimizer::warm::estimate::{Access, CacheModel, held_out};
-use driftline_optimizer::{Action, FileJournal, Optimizer, Recommendation};
+use driftline_optimizer::{Action, Optimizer, Recommendation};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use redis::AsyncCommands as _;
@@ -18,6 +18,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::MissedTickBehavior;
 
 use super::harness::{Server, config, optimizer, orders, person, recommendation};
+use super::journal::FileJournal;
 
 const PATTERN: &str = "order:*";
 const KEYS: usize = 2_000;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use driftline_optimizer::protocol::{Closure, Next};
+use driftline_optimizer::Optimizer;
+use driftline_optimizer::protocol::{Closure, Next, State};
 use driftline_optimizer::run::{is_kept, system_clock};
-use driftline_optimizer::{FileJournal, Optimizer};
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use super::harness::{Server, Stopping, Traffic, hasty, optimizer, orders, person};
 use super::index::{READ, missing, ours};
+use super::journal::FileJournal;
 
 /// More steps than an action takes until its first verdict.
 const STEPS_MAX: usize = 20;
@@ -51,7 +52,7 @@ async fn killed_at_any_step_it_resumes_or_reverts() {
             drop(victim);
             lock_is_free(&client).await;
             let resumed = optimizer(config.clone(), directory.path());
-            let states = resumed.resume().await.expect("it resumes");
+            let states = gone_on(&resumed).await;
             let next = states.first().map(|state| resumed.next(state));
             let created = ours(&client).await;
             println!("killed at {stop}, after {after}: {next:?} {created:?}");
@@ -82,6 +83,17 @@ async fn killed_at_any_step_it_resumes_or_reverts() {
         }
     }
     panic!("an action takes more than {STEPS_MAX} steps");
+}
+
+/// Goes on with what is under way; where every action stands then.
+async fn gone_on(optimizer: &Optimizer<FileJournal>) -> Vec<State> {
+    let before = optimizer.actions().await.expect("they read");
+    for (id, resumed) in optimizer.resume(before.states).await {
+        resumed.unwrap_or_else(|error| panic!("{id} does not resume: {error}"));
+    }
+    let after = optimizer.actions().await.expect("they read");
+    assert_eq!(after.damaged, []);
+    after.states
 }
 
 /// The lock goes with the session of the one that was killed.

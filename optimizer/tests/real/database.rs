@@ -54,7 +54,7 @@ async fn a_database_that_is_not_there_refuses_what_is_about_it_and_nothing_else(
     let directory = tempfile::tempdir().expect("a directory");
     let optimizer = optimizer(hasty(vec![server.config("shop")]), directory.path());
     let reports = optimizer
-        .plan(&[nowhere.clone(), here])
+        .plan(&[nowhere.clone(), here], &[])
         .await
         .expect("both are planned");
     assert_eq!(reports[1].refusals, []);

@@ -1,9 +1,6 @@
 //! Servers, traffic, and a journal that stops where a test wants a crash.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,15 +12,15 @@ use driftline_optimizer::gate::Approval;
 use driftline_optimizer::recommendation::{Auto, Risk, Verification};
 use driftline_optimizer::run::system_clock;
 use driftline_optimizer::{
-    Action, FileJournal, Journal, JournalError, Optimizer, OptimizerConfig, Recommendation,
+    Action, Journal, JournalError, Optimizer, OptimizerConfig, Recommendation,
 };
 use driftline_schemas::event::Event;
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
-/// The exit code of the scripts when a server cannot be had on this machine.
-const CANNOT_BE_HAD: i32 = 77;
+use super::journal::FileJournal;
+use super::servers::{PostgresServer, RedisServer};
 
 /// The servers' password as one round of SCRAM-SHA-256 makes it (RFC 5802): of the usual 4096 rounds
 /// each login would cost an unoptimised test a tenth of a second of CPU, and there are hundreds.
@@ -32,46 +29,37 @@ const VERIFIER: &str = "SCRAM-SHA-256$1:ZHJpZnRsaW5lLXRlc3RzIQ==$tGuaNSlHlWW+wqH
 /// A server that answers, and is killed with its data when it is dropped.
 pub(crate) struct Server {
     kind: ServerKind,
-    directory: tempfile::TempDir,
     pub(crate) url: String,
     cheap_logins: OnceCell<()>,
+    _running: Running,
+}
+
+enum Running {
+    Postgres { _server: PostgresServer },
+    Redis { _server: RedisServer },
 }
 
 impl Server {
     pub(crate) fn postgres() -> Option<Self> {
-        Self::start(ServerKind::Postgres)
+        let server = PostgresServer::start(&[])?;
+        let url = server.url().to_owned();
+        let running = Running::Postgres { _server: server };
+        Some(Self::of(ServerKind::Postgres, url, running))
     }
 
     pub(crate) fn redis() -> Option<Self> {
-        Self::start(ServerKind::Redis)
+        let server = RedisServer::start(&[])?;
+        let url = server.url().to_owned();
+        let running = Running::Redis { _server: server };
+        Some(Self::of(ServerKind::Redis, url, running))
     }
 
-    fn start(kind: ServerKind) -> Option<Self> {
-        let directory = tempfile::tempdir().expect("a directory");
-        match script(kind, "start", directory.path()) {
-            Ok(text) => {
-                let url = text.lines().find_map(|line| line.strip_prefix("url="));
-                let url = url.expect("the script prints the url").to_owned();
-                Some(Self {
-                    kind,
-                    directory,
-                    url,
-                    cheap_logins: OnceCell::new(),
-                })
-            }
-            Err(Some(CANNOT_BE_HAD)) => {
-                let required =
-                    std::env::var_os("DRIFTLINE_REQUIRE_SERVICES").is_some_and(|v| v == "1");
-                assert!(
-                    !required,
-                    "{kind:?} cannot be had, and DRIFTLINE_REQUIRE_SERVICES=1"
-                );
-                skipped(&format!(
-                    "a test of the optimizer: {kind:?} cannot be had here"
-                ));
-                None
-            }
-            Err(code) => panic!("the script of {kind:?} failed with {code:?}"),
+    fn of(kind: ServerKind, url: String, running: Running) -> Self {
+        Self {
+            kind,
+            url,
+            cheap_logins: OnceCell::new(),
+            _running: running,
         }
     }
 
@@ -112,48 +100,6 @@ impl Server {
         tokio::spawn(connection);
         client
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Err(code) = script(self.kind, "kill", self.directory.path()) {
-            eprintln!("a server could not be killed: {code:?}");
-        }
-    }
-}
-
-fn script(kind: ServerKind, command: &str, directory: &Path) -> Result<String, Option<i32>> {
-    let (name, owner) = match kind {
-        ServerKind::Postgres => ("postgres.sh", "DRIFTLINE_POSTGRES_OWNER"),
-        ServerKind::Redis => ("redis.sh", "DRIFTLINE_REDIS_OWNER"),
-    };
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/services")
-        .join(name);
-    let output = Command::new(path)
-        .arg(command)
-        .arg(directory)
-        .env(owner, std::process::id().to_string())
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("the script can be run");
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(output.status.code())
-    }
-}
-
-pub(crate) fn skipped(what: &str) {
-    let line = format!("SKIPPED: {what}\n");
-    let mut told = std::io::stderr().write_all(line.as_bytes());
-    if let Some(log) = std::env::var_os("DRIFTLINE_SKIP_LOG") {
-        told = told.and_then(|()| {
-            let mut log = OpenOptions::new().create(true).append(true).open(log)?;
-            log.write_all(line.as_bytes())
-        });
-    }
-    told.expect("a skipped test can be told");
 }
 
 /// As few and as short windows as there can be, and as many as it takes until there is enough in them:

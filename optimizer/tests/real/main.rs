@@ -5,5 +5,10 @@ mod crash;
 mod database;
 mod harness;
 mod index;
+mod journal;
+mod lock;
 mod planner;
+mod recheck;
+#[path = "../../../tests/services/servers.rs"]
+mod servers;
 mod setting;

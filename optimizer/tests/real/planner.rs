@@ -2,15 +2,15 @@
 
 use driftline_optimizer::action::hypothetical::METHOD;
 use driftline_optimizer::gate::Refusal;
+use driftline_optimizer::protocol::Actions;
 use driftline_optimizer::recommendation::{Estimate, EstimateMeasure, Verification};
 use driftline_optimizer::run::{Report, is_kept};
 use driftline_optimizer::{OptimizeError, OptimizerConfig, Recommendation};
 use tokio_postgres::Client;
 
-use super::harness::{
-    Server, Traffic, hasty, index_on, optimizer, orders, person, recommendation, skipped,
-};
+use super::harness::{Server, Traffic, hasty, index_on, optimizer, orders, person, recommendation};
 use super::index::{READ, ours};
+use super::servers::skip;
 
 const UPDATE: &str = "UPDATE orders SET state = state + 1 WHERE customer = $1";
 const USELESS: &str = "SELECT note FROM orders WHERE state = $1";
@@ -28,12 +28,7 @@ async fn server_with_hypopg() -> Option<(Server, Client)> {
         .await
         .expect("it tells its extensions");
     if available.is_none() {
-        let required = std::env::var_os("DRIFTLINE_REQUIRE_SERVICES").is_some_and(|v| v == "1");
-        assert!(
-            !required,
-            "hypopg cannot be had, and DRIFTLINE_REQUIRE_SERVICES=1"
-        );
-        skipped("a test of the optimizer: hypopg cannot be had here");
+        skip("a test of the optimizer: hypopg cannot be had here");
         return None;
     }
     orders(&client, 20_000).await;
@@ -45,7 +40,7 @@ async fn server_with_hypopg() -> Option<(Server, Client)> {
 }
 
 /// Runs a statement a few times, and tells its id.
-async fn run(client: &Client, statement: &str, number: i32) -> i64 {
+pub(crate) async fn run(client: &Client, statement: &str, number: i32) -> i64 {
     for _ in 0..3 {
         client.query(statement, &[&number]).await.expect("it runs");
     }
@@ -77,7 +72,9 @@ fn about(column: &str, statements: Vec<i64>) -> Recommendation {
 async fn planned(config: OptimizerConfig, recommendation: &Recommendation) -> Report {
     let directory = tempfile::tempdir().expect("a directory");
     let optimizer = optimizer(config, directory.path());
-    let all = optimizer.plan(std::slice::from_ref(recommendation)).await;
+    let all = optimizer
+        .plan(std::slice::from_ref(recommendation), &[])
+        .await;
     all.expect("it is planned").remove(0)
 }
 
@@ -155,7 +152,10 @@ async fn an_index_that_the_planner_would_not_use_is_refused() {
         "{refused}"
     );
     assert_eq!(ours(&client).await, (0, 0));
-    assert_eq!(optimizer.states().await.expect("it reads"), []);
+    assert_eq!(
+        optimizer.actions().await.expect("it reads"),
+        Actions::default()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

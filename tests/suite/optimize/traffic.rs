@@ -44,11 +44,18 @@ impl Postgres {
             "CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
              CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, state int NOT NULL,
                                   note text NOT NULL) WITH (fillfactor = 50, autovacuum_enabled = off);
+             CREATE TABLE shift (by int NOT NULL);
+             INSERT INTO shift VALUES (0);
              INSERT INTO orders SELECT n, n % 1000, 0, repeat('x', 60) FROM generate_series(1, {rows}) n;"
         ));
         // Several statements sent at once are one transaction, in which VACUUM cannot run.
         session.execute("VACUUM ANALYZE orders");
         session
+    }
+
+    /// By how much [`Traffic::moves`] moves customers from now on.
+    pub(crate) fn shift(&self, by: i32) {
+        self.execute(&format!("UPDATE shift SET by = {by}"));
     }
 
     fn execute(&self, sql: &str) {
@@ -87,6 +94,13 @@ impl Traffic {
     /// Counts orders' states up.
     pub(crate) fn updates(url: &str) -> Self {
         Self::statements(url, "UPDATE orders SET state = state + 1 WHERE id = $1")
+    }
+
+    /// Sets orders' customers, at first to what they are: PostgreSQL compares the values, so that an
+    /// index on them costs nothing until they move ([`Postgres::shift`]).
+    pub(crate) fn moves(url: &str) -> Self {
+        let sql = "UPDATE orders SET customer = customer + (SELECT by FROM shift) WHERE id = $1";
+        Self::statements(url, sql)
     }
 
     fn statements(url: &str, sql: &'static str) -> Self {

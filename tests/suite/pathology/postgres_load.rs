@@ -1,4 +1,5 @@
-//! PostgreSQL servers under load: one healthy, one with a bad schema, one under pressure.
+//! PostgreSQL servers under load: one healthy, one with a bad schema, one under pressure, one that
+//! wears out.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -33,10 +34,16 @@ const WAITING: usize = 3;
 pub(super) async fn prepare(url: &str, script: &str) {
     let (before, after) = script.split_once(COUNTED).expect("the script counts");
     run(url, before).await;
-    let client = connect(url, "prepare").await;
     let counted = "SELECT bool_and(n_tup_ins > 0) FROM pg_stat_user_tables";
+    until(url, counted).await;
+    run(url, after).await;
+}
+
+/// Waits until the server has counted what a session did, which it does when that ends.
+async fn until(url: &str, counted: &str) {
+    let client = connect(url, "prepare").await;
     let mut look = interval(LOOK);
-    timeout(DEADLINE, async {
+    let holds = async {
         while !client
             .query_one(counted, &[])
             .await
@@ -45,10 +52,8 @@ pub(super) async fn prepare(url: &str, script: &str) {
         {
             look.tick().await;
         }
-    })
-    .await
-    .expect("the server counts what a session did when it ends");
-    run(url, after).await;
+    };
+    timeout(DEADLINE, holds).await.expect(counted);
 }
 
 async fn run(url: &str, script: &str) {
@@ -138,6 +143,42 @@ pub(super) fn pressure(url: &str, stop: &Stop, loads: &mut JoinSet<()>) {
     for _ in 0..CONNECTING {
         loads.spawn(churn(format!("{server}/churn"), stop.clone()));
     }
+}
+
+/// Statements that are cheap at first.
+pub(super) fn worn(url: &str, stop: &Stop, loads: &mut JoinSet<()>) {
+    paced(loads, url, stop, 5, |n| {
+        format!(
+            "SELECT body FROM invoices WHERE customer_id = {}",
+            pick(n, 5_000)
+        )
+    });
+    paced(loads, url, stop, 5, |_| {
+        "SELECT id FROM jobs WHERE owner = 7 ORDER BY id LIMIT 20".to_owned()
+    });
+    paced(loads, url, stop, 50, |n| {
+        format!(
+            "UPDATE meters SET reading = reading + 1 WHERE id = {}",
+            1 + pick(n, 4_000)
+        )
+    });
+}
+
+/// What makes the same statements dear: an index is dropped, another one is put on what is updated all
+/// the time, and statistics are taken while a seventh of all jobs has one owner for a moment, so that
+/// the planner expects to meet that owner's soon and walks through nearly all.
+pub(super) async fn wear(url: &str) {
+    run(
+        url,
+        "DROP INDEX invoices_customer_idx;\nCREATE INDEX meters_reading_idx ON meters (reading)",
+    )
+    .await;
+    run(url, "UPDATE jobs SET owner = 7 WHERE id % 7 = 0").await;
+    // Statistics that are taken earlier would count it as a change since.
+    let counted = "SELECT n_mod_since_analyze > 0 FROM pg_stat_user_tables WHERE relname = 'jobs'";
+    until(url, counted).await;
+    run(url, "ANALYZE jobs").await;
+    run(url, "UPDATE jobs SET owner = id % 1000 WHERE id % 7 = 0").await;
 }
 
 /// A transaction that idles holding a row, and others that want it.

@@ -1,4 +1,5 @@
-//! Redis servers under load: one healthy, one that thrashes, one that is full, one that is busy.
+//! Redis servers under load: one healthy, one that thrashes, one that is full, one that is busy, one
+//! whose memory is in crumbs, and one that many share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, park_timeout, spawn};
@@ -15,6 +16,14 @@ const BUSY_CLIENTS: u64 = 4;
 const EACH_ROUND: u64 = 50;
 /// How long what a cache holds is kept.
 const TTL_S: u32 = 3_600;
+/// Keys of the server whose memory is in crumbs, and of how many in turn one is left. Blocks of equal
+/// size lie side by side, so that each page still holds one.
+const CRUMBS: u32 = 500_000;
+const LEFT_OF: u32 = 32;
+/// Rounds between two snapshots.
+const SNAPSHOT_ROUNDS: u64 = 250;
+/// Connections to the shared server, of the 40 that it accepts.
+const SHARING: usize = 37;
 
 /// Starts the load of a healthy cache: nearly every look-up hits, many are sent together.
 pub(super) fn healthy(url: &str, stop: &Stop) -> Vec<JoinHandle<()>> {
@@ -117,6 +126,47 @@ pub(super) fn busy(url: &str, stop: &Stop) -> Vec<JoinHandle<()>> {
         })
     };
     (0..BUSY_CLIENTS).map(client).collect()
+}
+
+/// Fills a server, deletes nearly all of it again, and has it take snapshots.
+pub(super) fn crumbled(url: &str, stop: &Stop) -> Vec<JoinHandle<()>> {
+    let mut connection = connect(url);
+    let mut populate = redis::cmd("DEBUG");
+    populate.arg("POPULATE").arg(CRUMBS).arg("trace").arg(300);
+    populate.exec(&mut connection).expect("it has room");
+    for first in (0..CRUMBS).step_by(20_000) {
+        let mut deleted = redis::pipe();
+        for n in (first..first + 20_000).filter(|n| n % LEFT_OF != 0) {
+            deleted.cmd("UNLINK").arg(format!("trace:{n}")).ignore();
+        }
+        deleted.query::<()>(&mut connection).expect("an answer");
+    }
+    vec![paced(stop, move |round| {
+        if round % SNAPSHOT_ROUNDS == 0 {
+            let mut snapshot = redis::cmd("BGSAVE");
+            let done = snapshot.arg("SCHEDULE").exec(&mut connection);
+            done.expect("a snapshot begins");
+        }
+    })]
+}
+
+/// Many clients of a cache, each with a connection of its own, and some keys that were forgotten.
+pub(super) fn shared(url: &str, stop: &Stop) -> Vec<JoinHandle<()>> {
+    let mut clients: Vec<Connection> = (0..SHARING).map(|_| connect(url)).collect();
+    fill(&mut clients[0], 1_400, "session", 100);
+    let mut forgotten = redis::pipe();
+    for n in 0..600 {
+        forgotten
+            .cmd("SET")
+            .arg(format!("draft:{n}"))
+            .arg("text")
+            .ignore();
+    }
+    forgotten.query::<()>(&mut clients[0]).expect("it has room");
+    vec![paced(stop, move |round| {
+        let client = &mut clients[round as usize % SHARING];
+        redis::cmd("PING").exec(client).expect("an answer");
+    })]
 }
 
 fn connect(url: &str) -> Connection {

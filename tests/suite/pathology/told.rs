@@ -45,6 +45,15 @@ impl Told {
         );
     }
 
+    /// A rule must have fired on a server and on no other.
+    #[track_caller]
+    pub(super) fn fires_only_at(&self, rule: &str, target: &str) {
+        let fired = self.all().filter(|one| text(one, "rule") == rule);
+        let mut targets: Vec<&str> = fired.map(|one| text(one, "target")).collect();
+        targets.dedup();
+        assert_eq!(targets, [target], "{rule}:\n{self}");
+    }
+
     /// A field of a recommendation must contain a text.
     #[track_caller]
     pub(super) fn says(&self, planted: Planted, field: &str, words: &str) {
@@ -79,8 +88,12 @@ impl Told {
     }
 
     fn on(&self, target: &str) -> impl Iterator<Item = &Value> {
+        self.all().filter(move |one| text(one, "target") == target)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Value> {
         let all = self.0["recommendations"].as_array().expect("a list");
-        all.iter().filter(move |one| text(one, "target") == target)
+        all.iter()
     }
 }
 

@@ -112,6 +112,35 @@ fn one_key_in_a_hundred_is_enough() {
 }
 
 #[test]
+fn a_trace_of_some_keys_says_what_following_them_says() {
+    let trace = zipf(50_000, 0.8, 200_000, 4);
+    let options = options(Sampling::Rate(0.05));
+    let followed = curve(&trace, options);
+    let threshold = ReuseSampler::new(options).threshold;
+    let taken = |key: &&u64| mix(**key ^ options.seed) <= threshold;
+    let mut sampler = ReuseSampler::new(Options {
+        sampling: Sampling::Taken(followed.rate),
+        ..options
+    });
+    for key in trace.iter().filter(taken) {
+        sampler.add(Reference::of(*key));
+    }
+    let others = trace.len() - trace.iter().filter(taken).count();
+    sampler.left_out(others as u64);
+    assert_eq!(sampler.finish(), Reuse::Curve(followed));
+
+    let few = Reuse::of(
+        [Reference::of(1)],
+        Options {
+            sampling: Sampling::Taken(0.5),
+            ..options
+        },
+    );
+    let (references, keys) = (1, 1);
+    assert_eq!(few, Reuse::TooFewKeys { references, keys });
+}
+
+#[test]
 fn a_fixed_number_of_keys_bounds_the_memory() {
     let mut sampler = ReuseSampler::new(options(Sampling::Keys(500)));
     let mut most = (0, 0);

@@ -26,6 +26,8 @@ pub struct FieldNames {
     pub bytes: String,
     /// How long the request took, in `duration_unit`.
     pub duration: String,
+    /// The ETag of the response, which tells contents apart better than their sizes.
+    pub etag: String,
     /// The number of the attempt, or whether it is a retry; left out, retries are not observable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<String>,
@@ -40,6 +42,7 @@ impl Default for FieldNames {
             status: "status".to_owned(),
             bytes: "body_bytes_sent".to_owned(),
             duration: "request_time".to_owned(),
+            etag: "sent_http_etag".to_owned(),
             attempt: None,
         }
     }
@@ -54,6 +57,7 @@ enum Role {
     Status,
     Bytes,
     Duration,
+    Etag,
     Attempt,
 }
 
@@ -75,6 +79,7 @@ impl JsonLines {
             (Some(&names.status), Role::Status),
             (Some(&names.bytes), Role::Bytes),
             (Some(&names.duration), Role::Duration),
+            (Some(&names.etag), Role::Etag),
             (names.attempt.as_ref(), Role::Attempt),
         ];
         let wanted = all.into_iter().filter_map(|(name, role)| {
@@ -130,6 +135,7 @@ impl JsonLines {
                 .filter(|bytes| (0.0..9e15).contains(bytes))
                 .map(|bytes| bytes as u64),
             duration_us: duration.and_then(|duration| self.unit.to_us(duration)),
+            etag: found.etag.and_then(Scalar::etag),
             retry: observed.then(|| found.attempt.is_some_and(|told| self.is_retry(&told))),
         })
     }
@@ -165,6 +171,7 @@ struct Found<'a> {
     status: Option<Scalar<'a>>,
     bytes: Option<Scalar<'a>>,
     duration: Option<Scalar<'a>>,
+    etag: Option<Scalar<'a>>,
     attempt: Option<Scalar<'a>>,
 }
 
@@ -212,6 +219,7 @@ impl<'a> Visitor<'a> for Object<'_, '_, 'a> {
                     Role::Status => &mut self.found.status,
                     Role::Bytes => &mut self.found.bytes,
                     Role::Duration => &mut self.found.duration,
+                    Role::Etag => &mut self.found.etag,
                     Role::Attempt => &mut self.found.attempt,
                 };
                 *place = Some(value);
@@ -231,7 +239,15 @@ enum Scalar<'a> {
     Nothing,
 }
 
-impl Scalar<'_> {
+impl<'a> Scalar<'a> {
+    /// `None` for what says that there was none.
+    fn etag(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) if !text.is_empty() && text != "-" => Some(text),
+            _ => None,
+        }
+    }
+
     fn number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -350,6 +366,23 @@ mod tests {
         let entry = nginx().parse(line).expect("well-formed");
         assert_eq!((&*entry.method, &*entry.target), ("POST", "/p?q"));
         assert_eq!((entry.bytes, entry.duration_us), (None, None));
+        assert_eq!(entry.etag, None);
+    }
+
+    #[test]
+    fn an_etag_is_taken_where_there_is_one() {
+        for (value, etag) in [
+            (r#""W/\"a1\"""#, Some("W/\"a1\"")),
+            (r#"["b2"]"#, Some("b2")),
+            (r#""-""#, None),
+            (r#""""#, None),
+            ("null", None),
+        ] {
+            let line =
+                format!(r#"{{"request":"GET / HTTP/1.1","status":200,"sent_http_etag":{value}}}"#);
+            let entry = nginx().parse(line.as_bytes()).expect("well-formed");
+            assert_eq!(entry.etag.as_deref(), etag, "{value}");
+        }
     }
 
     #[test]

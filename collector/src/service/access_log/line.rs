@@ -17,6 +17,8 @@ pub(super) struct Entry<'a> {
     pub(super) status: u16,
     pub(super) bytes: Option<u64>,
     pub(super) duration_us: Option<u64>,
+    /// The ETag of the response, where the log tells.
+    pub(super) etag: Option<Cow<'a, str>>,
     /// Whether it was a retry, where the log tells.
     pub(super) retry: Option<bool>,
 }
@@ -76,6 +78,7 @@ pub(super) fn parse(
         status,
         bytes,
         duration_us: duration.and_then(|unit| last_duration(rest, unit)),
+        etag: None,
         retry: None,
     })
 }

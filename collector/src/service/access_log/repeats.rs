@@ -1,6 +1,6 @@
-//! Which responses are probably the same as one before them: those with the path and the size of one
-//! shortly before. An access log does not tell contents; that they are equal is a guess that a cache
-//! would make true or not.
+//! Which responses are the same as one before them: those with the path and the ETag of one shortly
+//! before. Where an access log tells no ETags, their sizes stand in; that contents of equal size are
+//! equal is a guess that a cache would make true or not.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -28,27 +28,27 @@ impl Hasher for AsIs {
     }
 }
 
-type Sizes = HashMap<u64, u64, BuildHasherDefault<AsIs>>;
+type Versions = HashMap<u64, u64, BuildHasherDefault<AsIs>>;
 
-/// The sizes of the last responses by the hash of their paths. When the younger generation is full
+/// The sizes, or the hashes of the ETags, of the last responses by the hash of their paths. When the younger generation is full
 /// the older one is forgotten, so that what is asked for often stays.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    young: Sizes,
-    old: Sizes,
+    young: Versions,
+    old: Versions,
 }
 
 impl Repeats {
     /// Notes a response and says whether it is like the one before it.
-    pub(super) fn note(&mut self, path_hash: u64, bytes: u64) -> bool {
+    pub(super) fn note(&mut self, path_hash: u64, version: u64) -> bool {
         if let Some(before) = self.young.get_mut(&path_hash) {
-            return std::mem::replace(before, bytes) == bytes;
+            return std::mem::replace(before, version) == version;
         }
-        let same = self.old.get(&path_hash) == Some(&bytes);
+        let same = self.old.get(&path_hash) == Some(&version);
         if self.young.len() >= MAX_PATHS {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(path_hash, bytes);
+        self.young.insert(path_hash, version);
         same
     }
 }

@@ -85,6 +85,34 @@ async fn endpoints_are_counted_and_timed() {
 }
 
 #[tokio::test]
+async fn an_etag_tells_contents_apart_where_sizes_cannot() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = AccessLogConfig {
+        format: Format::Json,
+        ..config(directory.path())
+    };
+    let lines = [
+        ("a", 10),
+        // Other contents of the same size, then the same ones compressed.
+        ("b", 10),
+        ("b", 7),
+        // Without one sizes are compared again.
+        ("-", 7),
+        ("-", 7),
+    ];
+    let line = |(etag, bytes)| {
+        format!(
+            r#"{{"request":"GET /x HTTP/1.1","status":200,"body_bytes_sent":{bytes},"sent_http_etag":"{etag}"}}"#
+        ) + "\n"
+    };
+    fs::write(&config.path, lines.map(line).concat()).expect("written");
+    let (rows, _) = pass(&mut AccessLog::new(config)).await;
+    let labels = "http.request.method=GET,http.route=/x,service.name=shop";
+    let count = |what: &str| value(&rows, &format!("http.server.responses.{what}"), labels);
+    assert_eq!((count("compared"), count("identical")), (5.0, 2.0));
+}
+
+#[tokio::test]
 async fn nothing_is_lost_or_counted_twice_over_renaming_and_kills() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path());

@@ -55,7 +55,7 @@ pub(super) struct Life {
     pub(super) state: State,
 }
 
-pub(super) fn recommendation() -> Recommendation {
+pub(in crate::protocol) fn recommendation() -> Recommendation {
     Recommendation {
         id: "r".to_owned(),
         rule: "P2".to_owned(),

@@ -35,4 +35,5 @@ pub(super) const TABLE: &[Metric] = &[
     row(677, Websocket, "websocket.server.queue.size", "By", Gauge, Saturation, Lower, "Bytes queued in the kernel for all connections to the port, by network.io.direction"),
     row(678, Websocket, "websocket.server.queue.max", "By", Gauge, Saturation, Lower, "Bytes queued for the connection that has most, by network.io.direction"),
     row(679, Websocket, "websocket.server.queue.age", "s", Gauge, Saturation, Lower, "For how long the send queue of one connection has been seen with bytes in it at every pass; the longest"),
+    row(680, Websocket, "websocket.server.connections.reopened", "{connection}", Counter, Errors, Lower, "Opened connections from addresses of which one had ended within the minute before, each ended one counted once"),
 ];
