@@ -24,6 +24,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 #[path = "../../tests/services/servers.rs"]
 mod fixture;
+#[path = "../../tests/services/skipped.rs"]
+mod skipped;
 
 const DEFAULT_PASSES: u64 = 50;
 /// Keys of the server.

@@ -20,6 +20,9 @@ mod roots;
 mod run;
 pub mod scrape;
 mod secret;
+#[cfg(test)]
+#[path = "../../tests/services/skipped.rs"]
+mod skipped;
 pub mod websocket;
 
 use std::error::Error;

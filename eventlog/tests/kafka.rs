@@ -7,6 +7,8 @@
 
 #[path = "../../tests/services/broker.rs"]
 mod broker;
+#[path = "../../tests/services/skipped.rs"]
+mod skipped;
 
 #[path = "kafka/group.rs"]
 mod group;

@@ -1,14 +1,11 @@
 //! A real Kafka broker for tests, started by `kafka.sh` and stopped when it is dropped.
 //!
-//! Tests of several crates include this file by its path. Topics and what to test are left to them.
+//! Tests of several crates include this file by its path, beside `skipped.rs`. Topics and what to test are left to them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-#[path = "skipped.rs"]
-mod skipped;
-
-use self::skipped::skip;
+use super::skipped::skip;
 
 /// The exit code of `kafka.sh` when Kafka cannot be had on this machine.
 const CANNOT_BE_HAD: i32 = 77;

@@ -1,19 +1,12 @@
 //! Real servers for tests, started by the scripts beside this file and killed when they are dropped;
 //! what is skipped is said aloud.
 //!
-//! Tests of several crates include this file by its path. What to test is left to them.
+//! Tests of several crates include this file by its path, beside `skipped.rs`. What to test is left to them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-#[path = "skipped.rs"]
-mod skipped;
-
-#[allow(
-    unused_imports,
-    reason = "not every test that includes this file skips anything itself"
-)]
-pub(crate) use self::skipped::skip;
+use super::skipped::skip;
 
 /// The exit code of a script whose server cannot be had on this machine.
 const CANNOT_BE_HAD: i32 = 77;

@@ -2,7 +2,7 @@
 //! what it left can be asked again. And marks, which findings refer to.
 
 use crate::process::{driftline, run, stdout_of};
-use crate::servers::skip;
+use crate::skipped::skip;
 
 #[test]
 fn the_demo_finds_the_slower_endpoint_or_says_that_it_cannot_judge() {

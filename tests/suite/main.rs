@@ -30,3 +30,5 @@ mod recovery;
 #[path = "../services/servers.rs"]
 mod servers;
 mod services;
+#[path = "../services/skipped.rs"]
+mod skipped;

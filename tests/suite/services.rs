@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::servers::skip;
+use crate::skipped::skip;
 
 /// The Python that `tests/services/install.sh` has prepared; `None` where it is not there.
 pub(crate) fn python(test: &str) -> Option<PathBuf> {

@@ -12,3 +12,5 @@ mod recheck;
 #[path = "../../../tests/services/servers.rs"]
 mod servers;
 mod setting;
+#[path = "../../../tests/services/skipped.rs"]
+mod skipped;

@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use super::harness::{Server, Traffic, hasty, index_on, optimizer, orders, person, recommendation};
 use super::index::{READ, ours};
-use super::servers::skip;
+use super::skipped::skip;
 
 const UPDATE: &str = "UPDATE orders SET state = state + 1 WHERE customer = $1";
 const USELESS: &str = "SELECT note FROM orders WHERE state = $1";
