@@ -91,7 +91,11 @@ pub(crate) fn is_judged(series: &PointSeries) -> bool {
 
 /// The changes of each series, in the order of the series. Each depends on its own points alone, so
 /// that the number of threads changes nothing but the time.
-fn on_threads(threads: usize, series: &[&PointSeries], step_s: i64) -> Vec<Vec<ChangePoint>> {
+pub(super) fn on_threads(
+    threads: usize,
+    series: &[&PointSeries],
+    step_s: i64,
+) -> Vec<Vec<ChangePoint>> {
     let size = series.len().div_ceil(threads.max(1)).max(1);
     thread::scope(|scope| {
         let detect = |part: &[&PointSeries]| -> Vec<Vec<ChangePoint>> {
