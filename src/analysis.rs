@@ -125,6 +125,7 @@ fn to_json(host: &str, rows: &[AnalysisRow]) -> serde_json::Value {
             serde_json::json!({
                 "median": usual.median,
                 "mad": usual.mad,
+                "of_the_hour": usual.of_the_hour,
                 "deviations": usual.deviations.is_finite().then_some(usual.deviations),
                 "unusual": usual.unusual,
             })

@@ -1,13 +1,14 @@
 //! `baseline`: what was usual for each series over a while is kept; and every baseline that was ever
 //! taken is looked up.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use driftline_analyzer::baseline::{self, Period, Season, SeriesBaseline};
+use driftline_analyzer::baseline::{self, Period, RunBaseline, Season, SeriesBaseline};
 use driftline_analyzer::{At, Baseline, QueryOptions, Window};
 
 use crate::cli::{Settings, parse_time};
@@ -21,7 +22,8 @@ use crate::{facts, report};
 pub(crate) struct BaselineArgs {
     #[command(subcommand)]
     question: Option<Question>,
-    /// How far back to look; from three days on, what is usual by the hour is kept too
+    /// How far back to look; from three days on, what is usual by the hour is kept too. Of load runs the
+    /// last accepted ones are, however long ago
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10m")]
     last: Duration,
     /// The baseline's name [default: its time]
@@ -73,9 +75,9 @@ fn take(settings: &Settings, args: &BaselineArgs) -> anyhow::Result<Outcome> {
         let engine = query::open(settings, At::Latest, &[]).await?;
         anyhow::Ok(baseline::take(&engine, &name, window).await?)
     })?;
-    if taken.series.is_empty() {
+    if taken.series.is_empty() && taken.runs.is_empty() {
         eprintln!(
-            "there are no samples of the last {:?} in {}",
+            "there are no samples of the last {:?} and no load runs in {}",
             args.last,
             settings.data.display()
         );
@@ -89,8 +91,9 @@ fn take(settings: &Settings, args: &BaselineArgs) -> anyhow::Result<Outcome> {
         )
     })?;
     println!(
-        "baseline {name:?} of {} series is kept in {}",
+        "baseline {name:?} of {} series and {} endpoints of load runs is kept in {}",
         taken.series.len(),
+        taken.runs.len(),
         path.display()
     );
     Ok(Outcome::Ok)
@@ -124,32 +127,90 @@ fn show(
         report::print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
         return Ok(Outcome::Ok);
     }
+    let wanted = |series: &&SeriesBaseline| metric.is_none_or(|metric| metric == series.metric);
+    let header = [
+        "series",
+        "host",
+        "samples",
+        "median",
+        "spread",
+        "p5",
+        "p95",
+        "p99",
+        "by the hour",
+    ];
+    let rows = found.series.iter().filter(wanted).map(cells);
+    let mut text = String::new();
+    if !found.series.is_empty() || found.runs.is_empty() {
+        text.push_str(&format!("{}\n", table(header, 2..8, rows)));
+    }
+    if metric.is_none() && !found.runs.is_empty() {
+        let header = [
+            "scenario",
+            "target",
+            "endpoint",
+            "runs",
+            "operations",
+            "p50",
+            "p95",
+            "p99",
+            "rate",
+            "failed",
+        ];
+        let rows = found.runs.iter().map(run_cells);
+        text.push_str(&format!("{}\n", table(header, 3..10, rows)));
+    }
+    report::print(&text)?;
+    Ok(Outcome::Ok)
+}
+
+/// A table with some of its columns, numbers, to the right.
+fn table<const N: usize>(
+    header: [&str; N],
+    numbers: Range<usize>,
+    rows: impl Iterator<Item = [String; N]>,
+) -> Table {
     let mut table = Table::new();
     table
         .load_preset(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header([
-            "series",
-            "host",
-            "samples",
-            "median",
-            "spread",
-            "p5",
-            "p95",
-            "p99",
-            "by the hour",
-        ]);
-    let wanted = |series: &&SeriesBaseline| metric.is_none_or(|metric| metric == series.metric);
-    for series in found.series.iter().filter(wanted) {
-        table.add_row(cells(series));
+        .set_header(header);
+    for row in rows {
+        table.add_row(row);
     }
-    for column in 2..8 {
+    for column in numbers {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    report::print(&format!("{table}\n"))?;
-    Ok(Outcome::Ok)
+    table
+}
+
+/// Quantiles of all runs together, the median of their rates, and the share of all that failed.
+fn run_cells(of: &RunBaseline) -> [String; 10] {
+    let time = |ms: Option<f64>| ms.map(|ms| human(ms / 1e3, "s")).unwrap_or_default();
+    let operations: u64 = of.runs.iter().map(|run| run.operations).sum();
+    let failed: u64 = of.runs.iter().map(|run| run.failed).sum();
+    let rates: Vec<f64> = of.runs.iter().map(|run| run.rate_per_s).collect();
+    let rate = driftline_stats::median(&rates);
+    [
+        of.scenario.clone(),
+        of.target.clone(),
+        match of.endpoint.as_str() {
+            "" => "(all)".to_owned(),
+            endpoint => endpoint.to_owned(),
+        },
+        of.runs.len().to_string(),
+        operations.to_string(),
+        time(of.p50_ms),
+        time(of.p95_ms),
+        time(of.p99_ms),
+        rate.map(|rate| format!("{rate:.1}/s")).unwrap_or_default(),
+        match operations {
+            0 => String::new(),
+            n => human(failed as f64 / n as f64, "1"),
+        },
+    ]
 }
 
 fn cells(series: &SeriesBaseline) -> [String; 9] {

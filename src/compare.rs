@@ -6,10 +6,11 @@ mod windows;
 use clap::{Args, ValueEnum};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use driftline_analyzer::baseline::compare_with_baseline;
 use driftline_analyzer::compare::Selector;
 use driftline_analyzer::{
-    At, CompareRunsError, RunCompareOptions, RunComparison, RunShift, Verdict, compare_runs,
-    compare_several,
+    At, Baseline, CompareRunsError, RunCompareOptions, RunComparison, RunShift, Verdict,
+    compare_runs, compare_several,
 };
 use serde_json::json;
 
@@ -30,7 +31,7 @@ pub(crate) enum CompareFormat {
 /// Which runs, and how strictly.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// The run to compare with, or several with commas between them
+    /// The run to compare with, or several with commas between them; with --baseline the run that is judged
     #[arg(
         value_name = "RUN_A",
         value_delimiter = ',',
@@ -44,10 +45,14 @@ pub(crate) struct CompareArgs {
         value_name = "RUN_B",
         value_delimiter = ',',
         num_args = 1,
-        required_unless_present = "windows",
-        conflicts_with = "windows"
+        required_unless_present_any = ["windows", "baseline"],
+        conflicts_with_all = ["windows", "baseline"]
     )]
     b: Vec<String>,
+    /// Instead of runs, the accepted runs of the same scenario and target in the baseline of this name;
+    /// `latest` is the last one that was taken
+    #[arg(long, value_name = "NAME", conflicts_with = "windows")]
+    baseline: Option<String>,
     /// Instead of runs, each series in this window of time, FROM..UNTIL; given twice, the second is
     /// judged against the first
     #[arg(long = "window", value_name = "FROM..UNTIL", id = "windows")]
@@ -83,9 +88,17 @@ pub(crate) fn run(settings: &Settings, args: &CompareArgs) -> anyhow::Result<Out
     };
     let comparison = query::runtime()?.block_on(async {
         let engine = query::open(settings, At::Latest, &[]).await?;
-        let compared = match (&args.a[..], &args.b[..]) {
-            ([a], [b]) => compare_runs(&engine, a, b, &options).await,
-            (a, b) => compare_several(&engine, a, b, &options).await,
+        let compared = match (&args.baseline, &args.a[..], &args.b[..]) {
+            (Some(name), [run], _) => {
+                let kept = kept(settings, name)?;
+                compare_with_baseline(&engine, &kept.runs, run, &options).await
+            }
+            (Some(_), ..) => {
+                let words = "one run at a time is held against a baseline";
+                return Err(UsageError(words.to_owned()).into());
+            }
+            (None, [a], [b]) => compare_runs(&engine, a, b, &options).await,
+            (None, a, b) => compare_several(&engine, a, b, &options).await,
         };
         compared.map_err(|error| match error {
             CompareRunsError::Engine(error) => anyhow::Error::from(error),
@@ -101,6 +114,20 @@ pub(crate) fn run(settings: &Settings, args: &CompareArgs) -> anyhow::Result<Out
         Verdict::TooLittleData => Outcome::TooLittleData,
         _ => Outcome::Ok,
     })
+}
+
+fn kept(settings: &Settings, name: &str) -> anyhow::Result<Baseline> {
+    let found = match (Baseline::load(&settings.data, name)?, name) {
+        (None, "latest") => Baseline::latest(&settings.data)?,
+        (found, _) => found,
+    };
+    let missing = || {
+        UsageError(format!(
+            "there is no baseline {name:?} in {}; driftline baseline list names them",
+            settings.data.display()
+        ))
+    };
+    Ok(found.ok_or_else(missing)?)
 }
 
 /// The comparison for a person.

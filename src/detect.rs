@@ -126,6 +126,10 @@ fn series(path: &Path, mode: Mode) -> anyhow::Result<String> {
 /// What is written of each series, in the order of the series.
 fn on_all_cores(series: &[SeriesInput], rows: fn(&SeriesInput) -> String) -> String {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    on_threads(threads, series, rows)
+}
+
+fn on_threads(threads: usize, series: &[SeriesInput], rows: fn(&SeriesInput) -> String) -> String {
     // Small pieces, dealt out in turn, since series differ in length.
     let pieces: Vec<&[SeriesInput]> = series.chunks(16).collect();
     let mut texts = vec![String::new(); pieces.len()];
@@ -265,5 +269,37 @@ fn write(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
             file.flush().with_context(cannot)
         }
         None => crate::report::print(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use driftline_stats::noise::Noise;
+
+    use super::*;
+
+    #[test]
+    fn any_number_of_threads_writes_the_same_bytes() {
+        let mut noise = Noise::new(3);
+        let series = (0..70).map(|number| {
+            let step = if number % 3 == 0 { 4.0 } else { 0.0 };
+            let value = |at: i64| 50.0 + noise.normal() + if at >= 90 { step } else { 0.0 };
+            SeriesInput {
+                name: format!("s{number}"),
+                timestamps: (0..120).map(|at| at * 300).collect(),
+                values: (0..120).map(value).collect(),
+            }
+        });
+        let series: Vec<SeriesInput> = series.collect();
+        for mode in [Mode::ChangePoint, Mode::Anomaly] {
+            let one = on_threads(1, &series, rows_of(mode));
+            for threads in [2, 4, 100] {
+                assert_eq!(on_threads(threads, &series, rows_of(mode)), one);
+            }
+        }
+        let found = on_threads(4, &series, change_points);
+        assert!(found.lines().count() >= 20, "{found}");
+        let fleet = |threads| fleet::detect_on(threads, series.clone(), None);
+        assert_eq!(fleet(4), fleet(1));
     }
 }

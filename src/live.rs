@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use driftline_analyzer::live::{self, LiveOptions, Look, Watch};
+use driftline_analyzer::live::{self, LiveOptions, Look, Untold, Watch};
 use driftline_analyzer::{At, Finding};
 use driftline_collector::Stop;
 use driftline_collector::config::duration;
@@ -70,12 +70,12 @@ pub(crate) fn start(settings: &Settings, stop: &Stop) -> anyhow::Result<Option<R
 }
 
 /// Looks until a stop is requested. A look that fails is told, once until one succeeds; what could not
-/// be kept is kept with the next one.
+/// be kept is kept with a later one.
 fn run(settings: &Settings, stop: &Stop) -> anyhow::Result<()> {
     let every = settings.config.live.every;
     let runtime = query::runtime()?;
     let mut watch = None;
-    let mut untold = Look::default();
+    let mut untold = Untold::default();
     let mut failed = false;
     while !stop.wait(pause(every, failed)) {
         let begun = Instant::now();
@@ -89,11 +89,13 @@ fn run(settings: &Settings, stop: &Stop) -> anyhow::Result<()> {
                     look.warm,
                     begun.elapsed().as_millis()
                 );
-                untold.events.extend(look.events);
-                untold.opened.extend(look.opened);
-                untold.ended.extend(look.ended);
-                facts::append(settings, &untold.events)?;
-                tell(settings, &std::mem::take(&mut untold))
+                untold.add(look);
+                facts::append(settings, &untold.events(facts::now_us()))?;
+                let (told, came_apart) = untold.told();
+                if came_apart {
+                    watch = None;
+                }
+                tell(settings, &told)
             });
         match outcome {
             Ok(()) => failed = false,

@@ -29,10 +29,12 @@ pub struct AnalysisRow {
 /// A row's place in its baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usual {
-    /// The baseline's median.
+    /// The baseline's median: of this hour of the day or week, where the baseline knows it.
     pub median: f64,
-    /// The baseline's spread.
+    /// The baseline's spread about it.
     pub mad: f64,
+    /// Whether both are those of the hour.
+    pub of_the_hour: bool,
     /// How many spreads the value lies from that median; infinite where the baseline never moved
     /// and the value did.
     pub deviations: f64,
@@ -62,12 +64,13 @@ pub async fn analyze(
         from_us,
         until_us: last_us.saturating_add(1),
     };
+    let at_s = from_us.midpoint(last_us).div_euclid(1_000_000);
     let usual = baseline.map(by_series).unwrap_or_default();
     let mut rows: Vec<AnalysisRow> = summarise(&engine, window)
         .await?
         .into_iter()
         .map(|now| AnalysisRow {
-            usual: usual.get(&key(&now)).map(|usual| place(&now, usual)),
+            usual: usual.get(&key(&now)).map(|usual| place(&now, usual, at_s)),
             now,
         })
         .collect();
@@ -110,19 +113,37 @@ fn by_series(baseline: &Baseline) -> HashMap<SeriesKey<'_>, &SeriesBaseline> {
         .collect()
 }
 
-fn place(now: &SeriesBaseline, usual: &SeriesBaseline) -> Usual {
-    let distance = (now.median - usual.median).abs();
-    let deviations = if distance == 0.0 {
-        0.0
-    } else {
-        distance / usual.mad
-    };
-    let outside = now.median < usual.p5 || now.median > usual.p95;
+fn place(now: &SeriesBaseline, usual: &SeriesBaseline, at_s: i64) -> Usual {
+    let (median, mad, narrowed) = level(usual, at_s);
+    let distance = (now.median - median).abs();
+    let deviations = if distance == 0.0 { 0.0 } else { distance / mad };
+    let (low, high) = (
+        median + narrowed * (usual.p5 - usual.median),
+        median + narrowed * (usual.p95 - usual.median),
+    );
+    let outside = now.median < low || now.median > high;
     Usual {
-        median: usual.median,
-        mad: usual.mad,
+        median,
+        mad,
+        of_the_hour: narrowed < 1.0,
         deviations,
         unusual: outside && deviations > UNUSUAL_DEVIATIONS,
+    }
+}
+
+/// The level that is usual at a time, its spread, and by what part the spread of all hours is that of
+/// one. Samples vary more than the points that a season is made of, so that its own spread is
+/// no more than the least: the standard deviation of samples falls by the root of what hours do not
+/// explain of their variance.
+fn level(usual: &SeriesBaseline, at_s: i64) -> (f64, f64, f64) {
+    let season = usual.season.as_ref();
+    let of_hour = season.and_then(|season| Some((season, season.median_at(at_s)?)));
+    match of_hour {
+        Some((season, median)) => {
+            let narrowed = (1.0 - season.explained).clamp(0.0, 1.0).sqrt();
+            (median, season.mad.max(narrowed * usual.mad), narrowed)
+        }
+        None => (usual.median, usual.mad, 1.0),
     }
 }
 
@@ -209,5 +230,57 @@ mod tests {
                 .expect("an analysis")
                 .is_empty()
         );
+    }
+    /// Ten days of points every ten minutes that are twice as high from eight o'clock on.
+    #[test]
+    fn an_hour_is_held_against_its_own_level() {
+        let mut noise = driftline_stats::noise::Noise::new(1);
+        let day = 86_400;
+        let at_s: Vec<i64> = (0..1_440).map(|n| n * 600).collect();
+        let values: Vec<f64> = at_s
+            .iter()
+            .map(|at_s| {
+                let busy = at_s.rem_euclid(day) >= 8 * 3_600;
+                let level = if busy { 200.0 } else { 100.0 };
+                level + 5.0 * noise.normal()
+            })
+            .collect();
+        let quantile = |share| driftline_stats::quantile(&mut values.clone(), share);
+        let series = |median: f64| SeriesBaseline {
+            component: "host".to_owned(),
+            host: HOST.to_owned(),
+            metric: LOAD.to_owned(),
+            labels: String::new(),
+            unit: "1".to_owned(),
+            category: "saturation".to_owned(),
+            better: "lower".to_owned(),
+            headline: true,
+            n: 1_440,
+            median,
+            mad: driftline_stats::mad(&values).expect("a spread"),
+            p5: quantile(0.05).expect("points"),
+            p50: median,
+            p95: quantile(0.95).expect("points"),
+            p99: quantile(0.99).expect("points"),
+            season: crate::baseline::Season::of(&at_s, &values),
+        };
+        let usual = series(quantile(0.5).expect("points"));
+        let (night_s, noon_s) = (20 * day + 3 * 3_600, 20 * day + 12 * 3_600);
+        for (level, at_s, unusual) in [
+            (101.0, night_s, false),
+            (200.0, night_s, true),
+            (199.0, noon_s, false),
+            (100.0, noon_s, true),
+        ] {
+            let found = place(&series(level), &usual, at_s);
+            assert!(found.of_the_hour);
+            assert_eq!(found.unusual, unusual, "{level} at {at_s}: {found:?}");
+        }
+        let all_hours = SeriesBaseline {
+            season: None,
+            ..usual
+        };
+        let found = place(&series(200.0), &all_hours, night_s);
+        assert!(!found.of_the_hour && !found.unusual, "{found:?}");
     }
 }

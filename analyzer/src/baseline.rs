@@ -1,9 +1,10 @@
-//! Baselines: what was usual for each series over a window, and where that is kept.
+//! Baselines: what was usual for each series over a window, and for load runs, and where that is kept.
 //!
 //! A baseline is a file of its own below `<data>/baselines/`, which names the version of the table
 //! that it came from, and is never written over: a later one supersedes it. [`Baseline::event`] is
 //! what the log is told of it; to append it is left to the caller.
 
+pub(crate) mod runs;
 mod season;
 
 use std::collections::BTreeMap;
@@ -21,12 +22,13 @@ use crate::engine::{Engine, EngineError};
 use crate::nightly;
 use crate::rule::built_in_named;
 
+pub use runs::{RunBaseline, RunLevel, compare_with_baseline};
 pub use season::{Period, Season};
 
 /// The query file.
 const RULE: &str = "host_window";
-/// The version of the files' format; 1 had no seasons.
-const FORMAT: u32 = 2;
+/// The version of the files' format; 1 had no seasons, 2 no load runs.
+const FORMAT: u32 = 3;
 /// Shorter windows have no season.
 const SEASONAL_US: i64 = 3 * 86_400 * 1_000_000;
 /// Directory below the data directory.
@@ -99,6 +101,10 @@ pub struct Baseline {
     pub samples_version: Option<u64>,
     /// Each series.
     pub series: Vec<SeriesBaseline>,
+    /// What load runs came to, of each scenario and target the last accepted ones that began before
+    /// the window's end, by endpoint.
+    #[serde(default)]
+    pub runs: Vec<RunBaseline>,
 }
 
 /// What was usual for one series.
@@ -154,6 +160,7 @@ pub async fn take(engine: &Engine, name: &str, window: Window) -> Result<Baselin
         until_us: window.until_us,
         samples_version: engine.lake().version(TableName::Samples),
         series,
+        runs: runs::take(engine, window.until_us).await?,
     })
 }
 
@@ -280,6 +287,7 @@ impl Baseline {
             ("until_us".to_owned(), self.until_us.to_string()),
             ("series".to_owned(), self.series.len().to_string()),
             ("seasonal".to_owned(), seasonal.count().to_string()),
+            ("run_endpoints".to_owned(), self.runs.len().to_string()),
         ];
         if let Some(version) = self.samples_version {
             attributes.push(("samples_version".to_owned(), version.to_string()));

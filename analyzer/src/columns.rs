@@ -1,7 +1,8 @@
 //! Typed columns out of a query file's result.
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch,
+    StringArray,
 };
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
@@ -62,6 +63,13 @@ impl Columns {
 
     pub(crate) fn booleans(&self, name: &str) -> Result<BooleanArray, EngineError> {
         Ok(self.column(name, &DataType::Boolean)?.as_boolean().clone())
+    }
+
+    pub(crate) fn binaries(&self, name: &str) -> Result<BinaryArray, EngineError> {
+        Ok(self
+            .column(name, &DataType::Binary)?
+            .as_binary::<i32>()
+            .clone())
     }
 
     /// The finite numbers of each row's list.

@@ -11,6 +11,7 @@ use crate::engine::{Engine, EngineError, QueryOptions};
 use crate::rule::{Binding, built_in_named, timestamp};
 use datafusion::scalar::ScalarValue;
 
+pub(crate) use runs::doubts;
 pub use runs::{CompareRunsError, RunCompareOptions, RunComparison, RunShift, compare_runs};
 pub use several::compare_several;
 pub use windows::{

@@ -6,6 +6,7 @@ mod aggregates;
 mod anomalies;
 mod change_points;
 mod counter_rate;
+mod fleet_changes;
 pub(crate) mod human;
 mod json_object;
 mod label;
@@ -42,6 +43,7 @@ pub(crate) fn register(context: &SessionContext) {
     context.register_udf(ScalarUDF::from(human::Human::new()));
     context.register_udf(ScalarUDF::from(miss_ratio_curve::MissRatioCurve::new()));
     context.register_udf(ScalarUDF::from(anomalies::AnomaliesFunction::new()));
+    context.register_udf(ScalarUDF::from(fleet_changes::FleetChangesFunction::new()));
     for function in aggregates::all() {
         context.register_udaf(AggregateUDF::from(function));
     }

@@ -6,6 +6,7 @@
 //! the clock are the caller's.
 
 mod points;
+mod untold;
 mod watch;
 
 use driftline_schemas::Event;
@@ -15,6 +16,7 @@ use crate::engine::{Engine, EngineError};
 use crate::nightly::{Finding, cause};
 
 pub use points::LivePoint;
+pub use untold::Untold;
 pub use watch::{LiveOptions, Watch};
 
 /// What a look came to.

@@ -11,8 +11,9 @@ pub(crate) mod points;
 mod reopened;
 pub(crate) mod runs;
 
+use crate::columns::Columns;
 use crate::compare::{CompareRunsError, Window};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, QueryOptions};
 
 pub use cause::{Cause, marks};
 pub use plot::{Plot, plots};
@@ -178,6 +179,7 @@ pub async fn nightly(
     if changed.judged == 0 {
         notes.push("no series has enough points on this day and before it to be judged".to_owned());
     }
+    notes.extend(units(engine).await?);
     let compared = runs::find(engine, options.day).await?;
     notes.extend(compared.notes);
     let mut findings = changed.findings;
@@ -201,7 +203,8 @@ pub async fn nightly(
 }
 
 /// Every series of a stretch of time, and the length of a step in seconds: the finest that keeps
-/// each below 2,016 points. Rollups stand for samples where they reach far enough.
+/// each below 2,016 points and all together below 32 million rows of rollups. Rollups stand for
+/// samples where they reach far enough.
 pub async fn series(
     engine: &Engine,
     whole: Window,
@@ -211,8 +214,36 @@ pub async fn series(
     };
     let span_s = (held.until_us - held.from_us) / 1_000_000;
     let fits = |step: &i64| span_s / step <= MOST_POINTS;
-    let step_s = STEPS_S.into_iter().find(fits).unwrap_or(STEPS_S[3]);
+    let mut step_s = STEPS_S[3];
+    for step in STEPS_S.into_iter().filter(fits) {
+        if points::fits(engine, held, step).await? {
+            step_s = step;
+            break;
+        }
+    }
     Ok((step_s, points::read(engine, held, step_s).await?))
+}
+
+/// Metrics whose unit has changed, or that hosts count in different ones, for people: each series is
+/// judged by its own level, so that relative changes hold, but one name of a unit stands for all.
+async fn units(engine: &Engine) -> Result<Vec<String>, EngineError> {
+    let sql = "SELECT component, metric, min(unit) AS called, max(unit) AS other FROM series_rows \
+               GROUP BY component, metric HAVING min(unit) <> max(unit) ORDER BY component, metric";
+    let rows = engine.collect(sql, &QueryOptions::default()).await?;
+    let columns = Columns::new("units", &rows)?;
+    let [component, metric, called, other] =
+        columns.each_text(["component", "metric", "called", "other"])?;
+    let note = |row: usize| {
+        format!(
+            "{} of {} comes in the units {} and {}: each series is judged by its own level, and all are called {}",
+            metric.value(row),
+            component.value(row),
+            called.value(row),
+            other.value(row),
+            called.value(row)
+        )
+    };
+    Ok((0..columns.rows()).map(note).collect())
 }
 
 /// An id out of what makes a finding itself, so that a rerun gives it the same.
@@ -231,3 +262,6 @@ pub(crate) fn fingerprint(parts: &[&str]) -> String {
     }
     format!("{hash:016x}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@
 
 mod built_in;
 mod front_matter;
-mod minutes;
 mod recommendation;
+mod rolled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -300,8 +300,8 @@ pub fn built_in() -> Result<Vec<Rule>, RuleError> {
         .map(|(path, text)| parse(path, text))
         .collect();
     let mut rules = rules?;
-    let over_minutes: Vec<Rule> = rules.iter().filter_map(minutes::over_minutes).collect();
-    rules.extend(over_minutes);
+    let rolled: Vec<Rule> = rules.iter().flat_map(rolled::over_rollups).collect();
+    rules.extend(rolled);
     in_order(rules)
 }
 
@@ -358,13 +358,10 @@ mod tests {
     #[test]
     fn the_built_in_queries_are_in_order_and_named_like_their_files() {
         let rules = built_in().expect("the built-in queries");
-        let over_minutes = rules
+        let rolled = rules
             .iter()
-            .filter(|rule| rule.why.ends_with("form over minutes."));
-        assert_eq!(
-            rules.len() - over_minutes.count(),
-            built_in::files().count()
-        );
+            .filter(|rule| rule.why.contains("This is its form over "));
+        assert_eq!(rules.len() - rolled.count(), built_in::files().count());
         for (path, text) in built_in::files() {
             let rule = parse(path, text).expect("front matter");
             let folder = format!("{}s/", rule.kind.as_str());

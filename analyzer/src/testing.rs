@@ -1,6 +1,8 @@
 //! What tests of several modules need: samples by the names of their metrics, and tables of real
 //! Parquet files.
 
+pub(crate) mod runs;
+
 use std::fs::{self, File};
 use std::path::Path;
 

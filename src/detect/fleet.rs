@@ -1,30 +1,32 @@
-//! A fleet from a file: labels out of the names of its series, values on a common grid, and what
-//! moved together as rows.
+//! A fleet from a file: labels out of the names of its series, and what moved together as rows.
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 
-use driftline_stats::fleet::{self, FleetSeries, Label, Options};
+use driftline_stats::fleet::{self, Grid, Label, Options, TimedSeries};
 
 use super::input::SeriesInput;
 use super::quoted;
 
-const DAY_S: i64 = 86_400;
-/// Longest grid: ten years of minutes. A series that jumps to the year 2500 must not fill memory.
-const MOST_PLACES: i64 = 5_256_000;
-
 /// One row for each member of each event that moved, and a summary of the events on stderr.
 pub(super) fn detect(series: Vec<SeriesInput>, period: Option<u32>) -> String {
-    let step = typical_step(&series).unwrap_or(1);
-    let grid = on_grid(series, step);
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    detect_on(threads, series, period)
+}
+
+pub(super) fn detect_on(threads: usize, series: Vec<SeriesInput>, period: Option<u32>) -> String {
+    let timed = |series: SeriesInput| TimedSeries {
+        labels: labels(&series.name),
+        name: series.name,
+        times: series.timestamps,
+        values: series.values,
+    };
+    let grid = Grid::of(series.into_iter().map(timed).collect());
     let options = Options {
-        period: match period {
-            Some(samples) => Some(samples as usize),
-            None => usize::try_from(DAY_S / step)
-                .ok()
-                .filter(|samples| *samples > 1),
-        },
-        threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        period: period
+            .map(|samples| samples as usize)
+            .or_else(|| grid.per_day()),
+        threads,
         ..Options::default()
     };
     let mut text =
@@ -58,56 +60,12 @@ pub(super) fn detect(series: Vec<SeriesInput>, period: Option<u32>) -> String {
                 event.p_value,
                 if member.effect > 0.0 { "up" } else { "down" },
                 event.rank,
-                grid.start + event.index as i64 * step
+                grid.time(event.index)
             )
             .expect("a String takes everything");
         }
     }
     text
-}
-
-struct Grid {
-    start: i64,
-    series: Vec<FleetSeries>,
-}
-
-/// The median distance of neighbouring samples.
-fn typical_step(series: &[SeriesInput]) -> Option<i64> {
-    let distances = |series: &SeriesInput| {
-        let pairs = series.timestamps.windows(2);
-        pairs.map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
-    };
-    let mut steps: Vec<i64> = series
-        .iter()
-        .flat_map(distances)
-        .filter(|s| *s > 0)
-        .collect();
-    let middle = steps.len() / 2;
-    (!steps.is_empty()).then(|| *steps.select_nth_unstable(middle).1)
-}
-
-/// Of two samples at one place the later one counts; places without any are NaN.
-fn on_grid(series: Vec<SeriesInput>, step: i64) -> Grid {
-    let first = |series: &SeriesInput| series.timestamps.first().copied();
-    let start = series.iter().filter_map(first).min().unwrap_or(0);
-    let place = |time: i64| ((time - start) / step).min(MOST_PLACES) as usize;
-    let series = series.into_iter().map(|series| {
-        let length = series.timestamps.last().map_or(0, |last| place(*last) + 1);
-        let mut values = vec![f64::NAN; length];
-        for (time, value) in series.timestamps.iter().zip(&series.values) {
-            values[place(*time)] = *value;
-        }
-        FleetSeries {
-            labels: labels(&series.name),
-            name: series.name,
-            values,
-            weight: 1.0,
-        }
-    });
-    Grid {
-        start,
-        series: series.collect(),
-    }
 }
 
 /// The labels in a series' name. Between the braces of `metric{key="value",…}` and in lists the
@@ -158,19 +116,5 @@ mod tests {
             "metric=cpu host=b core=0"
         );
         assert_eq!(pairs("a/b"), "part1=a part2=b");
-    }
-
-    #[test]
-    fn gaps_become_missing_values_on_the_grid() {
-        let input = SeriesInput {
-            name: "a".to_owned(),
-            timestamps: vec![10, 20, 30, 50, 50],
-            values: vec![1.0, 2.0, 2.5, 3.0, 4.0],
-        };
-        assert_eq!(typical_step(std::slice::from_ref(&input)), Some(10));
-        let grid = on_grid(vec![input], 10);
-        let values = &grid.series[0].values;
-        assert_eq!((values[0], values[1], values[4]), (1.0, 2.0, 4.0));
-        assert!(values[3].is_nan());
     }
 }

@@ -86,6 +86,12 @@ impl Season {
             medians,
         })
     }
+
+    /// What is usual at a time in seconds since 1970; `None` where its hour had no points.
+    pub fn median_at(&self, at_s: i64) -> Option<f64> {
+        let hour = self.medians.get(self.period.hour(at_s));
+        hour.copied().flatten()
+    }
 }
 
 /// The adjusted coefficient of determination of the hours' means: Ezekiel, "Methods of correlation

@@ -158,6 +158,16 @@ pub async fn compare_runs(
     })
 }
 
+/// A run's scenario and target, and what stands against its numbers.
+pub(crate) async fn doubts(
+    engine: &Engine,
+    run: &str,
+) -> Result<(String, String, Vec<String>, bool), CompareRunsError> {
+    let run = known(engine, run).await?;
+    let (notes, trusted) = doubts_of(&run);
+    Ok((run.scenario, run.target, notes, trusted))
+}
+
 /// What `runs` says of a run.
 pub(super) struct Known {
     run: String,
@@ -165,6 +175,7 @@ pub(super) struct Known {
     pub(super) started_us: i64,
     host: String,
     scenario: String,
+    target: String,
     ended: String,
     generator: String,
     recording: String,
@@ -173,7 +184,7 @@ pub(super) struct Known {
 }
 
 pub(super) async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRunsError> {
-    let sql = "SELECT CAST(started AS BIGINT) AS started_us, host, scenario_hash, ended, generator, recording, reasons, \
+    let sql = "SELECT CAST(started AS BIGINT) AS started_us, host, scenario_hash, target, ended, generator, recording, reasons, \
                CAST(operations AS DOUBLE) / nullif(date_part('epoch', finished - started), 0) AS rate \
                FROM runs WHERE run = $run";
     let options = crate::engine::QueryOptions {
@@ -193,6 +204,7 @@ pub(super) async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRu
         started_us: columns.integers("started_us")?.value(0),
         host: word("host")?,
         scenario: word("scenario_hash")?,
+        target: word("target")?,
         ended: word("ended")?,
         generator: word("generator")?,
         recording: word("recording")?,
@@ -203,26 +215,10 @@ pub(super) async fn known(engine: &Engine, run: &str) -> Result<Known, CompareRu
 
 /// What stands in the way of a fair comparison, and whether the numbers can be believed at all.
 pub(super) fn notes(a: &Known, b: &Known) -> (Vec<String>, bool) {
-    let mut notes = Vec::new();
-    let mut trusted = true;
-    for run in [a, b] {
-        let mut doubt = |words: String| {
-            notes.push(words);
-            trusted = false;
-        };
-        if run.ended.is_empty() {
-            doubt(format!(
-                "{} has no end: it is under way, or its generator was killed",
-                run.run
-            ));
-        } else if !matches!(run.generator.as_str(), "ok" | "imported") || run.recording != "ok" {
-            doubt(format!(
-                "the numbers of {} are not to be believed: {}",
-                run.run,
-                reasons(&run.reasons)
-            ));
-        }
-    }
+    let (mut notes, mut trusted) = doubts_of(a);
+    let (of_b, b_trusted) = doubts_of(b);
+    notes.extend(of_b);
+    trusted &= b_trusted;
     if a.host != b.host {
         notes.push(format!(
             "the runs come from different hosts: {} and {}",
@@ -238,6 +234,25 @@ pub(super) fn notes(a: &Known, b: &Known) -> (Vec<String>, bool) {
         notes.push(format!("unequal load: {rate_a:.1}/s and {rate_b:.1}/s"));
     }
     (notes, trusted)
+}
+
+fn doubts_of(run: &Known) -> (Vec<String>, bool) {
+    if run.ended.is_empty() {
+        let doubt = format!(
+            "{} has no end: it is under way, or its generator was killed",
+            run.run
+        );
+        return (vec![doubt], false);
+    }
+    if matches!(run.generator.as_str(), "ok" | "imported") && run.recording == "ok" {
+        return (Vec::new(), true);
+    }
+    let doubt = format!(
+        "the numbers of {} are not to be believed: {}",
+        run.run,
+        reasons(&run.reasons)
+    );
+    (vec![doubt], false)
 }
 
 /// A JSON list of reasons as a sentence.

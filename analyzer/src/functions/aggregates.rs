@@ -227,7 +227,7 @@ mod tests {
         let blocks = text.split("```sql\n").skip(1);
         let examples: Vec<&str> = blocks
             .filter_map(|block| block.split("```").next())
-            .filter(|sql| sql.starts_with("SELECT"))
+            .filter(|sql| sql.starts_with("SELECT") || sql.starts_with("WITH"))
             .collect();
         assert_eq!(examples.len(), 7);
         for sql in &examples {

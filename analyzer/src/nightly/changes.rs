@@ -5,7 +5,7 @@ use std::thread;
 
 use driftline_schemas::label_pairs;
 use driftline_stats::changepoint::{self, ChangePoint, Direction};
-use driftline_stats::{benjamini_hochberg, fleet, median};
+use driftline_stats::{benjamini_hochberg, daily, fleet, median};
 
 use super::plot::{MOST_PLOTS, Plot};
 use super::points::PointSeries;
@@ -13,6 +13,7 @@ use super::{Evidence, Finding, NightlyOptions, Severity, id};
 
 /// Fewer points on either side of a change are too little to call it lasting.
 pub(crate) const MIN_SIDE: usize = 6;
+const DAY_S: i64 = 86_400;
 /// What it costs to observe is for whoever runs Driftline to look at, not an alarm about the system
 /// observed: microseconds move whenever that is busy.
 const OWN_METRICS: &str = "driftline.";
@@ -52,7 +53,8 @@ pub(crate) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions
         .enumerate()
         .filter(|(_, series)| is_judged(series))
         .unzip();
-    let found = on_all_cores(&judged);
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let found = on_threads(threads, &judged, step_s);
     // Every series is one test, whether it raised an alarm or not.
     let p_values: Vec<f64> = found
         .iter()
@@ -87,17 +89,17 @@ pub(crate) fn is_judged(series: &PointSeries) -> bool {
     series.values.len() >= 2 * MIN_SIDE && !series.metric.starts_with(OWN_METRICS)
 }
 
-/// The changes of each series, in the order of the series.
-fn on_all_cores(series: &[&PointSeries]) -> Vec<Vec<ChangePoint>> {
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let size = series.len().div_ceil(threads).max(1);
-    let options = changepoint::Options::default();
+/// The changes of each series, in the order of the series. Each depends on its own points alone, so
+/// that the number of threads changes nothing but the time.
+pub(super) fn on_threads(
+    threads: usize,
+    series: &[&PointSeries],
+    step_s: i64,
+) -> Vec<Vec<ChangePoint>> {
+    let size = series.len().div_ceil(threads.max(1)).max(1);
     thread::scope(|scope| {
         let detect = |part: &[&PointSeries]| -> Vec<Vec<ChangePoint>> {
-            let changes = part
-                .iter()
-                .map(|s| changepoint::detect(&s.values, &options));
-            changes.collect()
+            part.iter().map(|series| lasting(series, step_s)).collect()
         };
         let workers: Vec<_> = series
             .chunks(size)
@@ -110,6 +112,31 @@ fn on_all_cores(series: &[&PointSeries]) -> Vec<Vec<ChangePoint>> {
         });
         results.flatten().collect()
     })
+}
+
+/// The changes of a series, by the places of its points. Steps of time without one keep their
+/// place in the day.
+fn lasting(series: &PointSeries, step_s: i64) -> Vec<ChangePoint> {
+    let per_day = usize::try_from(DAY_S / step_s).unwrap_or(1);
+    let options = changepoint::Options::default();
+    let (Some(first), Some(last)) = (series.at_s.first(), series.at_s.last()) else {
+        return Vec::new();
+    };
+    let place = |at_s: &i64| usize::try_from((at_s - first) / step_s).unwrap_or(0);
+    if place(last) + 1 == series.values.len() {
+        return daily::detect(&series.values, per_day, &options);
+    }
+    let mut values = vec![f64::NAN; place(last) + 1];
+    for (at_s, value) in series.at_s.iter().zip(&series.values) {
+        values[place(at_s)] = *value;
+    }
+    let mut changes = daily::detect(&values, per_day, &options);
+    for change in &mut changes {
+        change.index = series
+            .at_s
+            .partition_point(|at_s| place(at_s) < change.index);
+    }
+    changes
 }
 
 /// A change as an alarm, when it began on the day and even the near end of its interval is large
@@ -290,11 +317,18 @@ fn evidence(alarm: &Alarm<'_>, several_hosts: bool) -> Evidence {
     let percent = |share: f64| 100.0 * share;
     let relative = alarm.change.relative;
     let values = &alarm.series.values;
+    let after = median(&values[alarm.change.index..alarm.until]);
+    // Of a series that follows the day the level before is that of the same hours, not of all.
+    let same_hours = |relative: f64| Some(after? / (1.0 + relative));
+    let before = match relative {
+        Some(relative) if relative > -1.0 => same_hours(relative),
+        _ => median(&values[alarm.from..alarm.change.index]),
+    };
     Evidence {
         name: member_name(alarm, several_hosts),
         unit: alarm.series.unit.clone(),
-        before: median(&values[alarm.from..alarm.change.index]),
-        after: median(&values[alarm.change.index..alarm.until]),
+        before,
+        after,
         effect_pct: relative.map(percent),
         interval_pct: alarm
             .change
@@ -316,8 +350,6 @@ mod tests {
 
     use super::*;
     use crate::compare::Window;
-
-    const DAY_S: i64 = 86_400;
 
     /// Ten-minute points over a day before the day and the day itself, with a step at noon.
     fn series(metric: &str, seed: u64, step: f64) -> PointSeries {

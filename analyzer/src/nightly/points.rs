@@ -1,17 +1,47 @@
 //! Series out of the tables, one point for each step of time.
 
-use crate::columns::{Columns, optional};
+mod gather;
+
+use crate::columns::Columns;
 use crate::compare::Window;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, QueryOptions};
 use crate::rule::{built_in_named, integer, timestamp};
 
-/// The query file, over samples and over minutes.
-const RULES: [&str; 2] = ["series_points", "minute_series_points"];
+/// The query files: medians of steps, and rows as they are.
+const STEPS: &str = "series_points";
+const VALUES: &str = "series_values";
 /// Rollups that end this close to the samples' end stand for them.
 const ROLLED_WITHIN_US: i64 = 10 * 60 * 1_000_000;
+/// Rows of rollups that are read at most: more series than that are looked at in longer steps.
+const MOST_ROWS: i64 = 32_000_000;
 
-/// The step of the finest rollups.
-const ROLLED_STEP_S: i64 = 60;
+/// A table that can stand for samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Samples,
+    Minutes,
+    Hours,
+}
+
+impl Source {
+    /// The coarsest that steps of this many seconds can be made of.
+    const fn of(step_s: i64) -> Self {
+        match step_s {
+            3_600.. => Self::Hours,
+            60.. => Self::Minutes,
+            _ => Self::Samples,
+        }
+    }
+
+    /// Seconds of its rows, its table, and what its queries' names begin with.
+    const fn parts(self) -> (i64, &'static str, &'static str) {
+        match self {
+            Self::Samples => (1, "samples", ""),
+            Self::Minutes => (60, "samples_1m", "minute_"),
+            Self::Hours => (3_600, "samples_1h", "hour_"),
+        }
+    }
+}
 
 /// A series in points, in order of time.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,15 +109,28 @@ pub(crate) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window
     }))
 }
 
-/// When the last minute that is rolled up ends, within a stretch of time; long before where none is.
-async fn ends(engine: &Engine, held: Window) -> Result<i64, EngineError> {
-    let sql = "SELECT coalesce(max(CAST(last_ts AS BIGINT)), $otherwise) AS last FROM samples_1m \
-               WHERE ts >= $from AND ts < $until";
+/// Whether so many series in steps of so many seconds are few enough rows to be read.
+pub(crate) async fn fits(engine: &Engine, held: Window, step_s: i64) -> Result<bool, EngineError> {
+    let sql =
+        "SELECT count(*) AS n FROM (SELECT DISTINCT host, component, metric, labels FROM series)";
+    let rows = engine.collect(sql, &QueryOptions::default()).await?;
+    let series = Columns::new("series", &rows)?.integers("n")?.value(0);
+    let (width_s, ..) = Source::of(step_s).parts();
+    let each = (held.until_us - held.from_us) / 1_000_000 / width_s;
+    Ok(series.saturating_mul(each) <= MOST_ROWS)
+}
+
+/// When the last row of a rollup within a stretch of time ends; long before where there is none.
+async fn ends(engine: &Engine, held: Window, table: &str) -> Result<i64, EngineError> {
+    let sql = format!(
+        "SELECT coalesce(max(CAST(last_ts AS BIGINT)), $otherwise) AS last FROM {table} \
+         WHERE ts >= $from AND ts < $until"
+    );
     let mut options = held.options();
     options
         .parameters
         .push(("otherwise".to_owned(), integer(i64::MIN / 2)));
-    let rows = engine.collect(sql, &options).await?;
+    let rows = engine.collect(&sql, &options).await?;
     Ok(Columns::new("rollups", &rows)?.integers("last")?.value(0))
 }
 
@@ -106,46 +149,30 @@ pub(crate) async fn read(
         from_us
     };
     let until_us = held.until_us.div_euclid(step_us) * step_us;
-    let rolled =
-        step_s >= ROLLED_STEP_S && until_us - ends(engine, held).await? <= ROLLED_WITHIN_US;
-    let rule = built_in_named(RULES[usize::from(rolled)])?;
-    let given = [
-        ("from".to_owned(), timestamp(from_us)),
-        ("until".to_owned(), timestamp(until_us)),
-        ("step_s".to_owned(), integer(step_s)),
-    ];
-    let rows = engine.collect_rule(&rule, &given).await?;
-    let columns = Columns::new(&rule.id, &rows)?;
-    let names = ["component", "host", "metric", "labels", "unit", "better"];
-    let texts = columns.each_text(names)?;
-    let (at_s, values) = (columns.integers("at_s")?, columns.floats("value")?);
-    let mut all: Vec<PointSeries> = Vec::new();
-    for row in 0..columns.rows() {
-        let text = |place: usize| texts[place].value(row);
-        let same = |series: &PointSeries| {
-            series.labels == text(3)
-                && series.metric == text(2)
-                && series.host == text(1)
-                && series.component == text(0)
-                && series.unit == text(4)
-        };
-        if !all.last().is_some_and(same) {
-            all.push(PointSeries {
-                component: text(0).to_owned(),
-                host: text(1).to_owned(),
-                metric: text(2).to_owned(),
-                labels: text(3).to_owned(),
-                unit: text(4).to_owned(),
-                better: text(5).to_owned(),
-                at_s: Vec::new(),
-                values: Vec::new(),
-            });
-        }
-        let series = all.last_mut().expect("one was just pushed");
-        if let Some(value) = optional(&values, row).filter(|value| value.is_finite()) {
-            series.at_s.push(at_s.value(row));
-            series.values.push(value);
+    let mut source = Source::of(step_s);
+    for coarser in [Source::Hours, Source::Minutes] {
+        let (_, table, _) = coarser.parts();
+        if source == coarser && until_us - ends(engine, held, table).await? > ROLLED_WITHIN_US {
+            source = match coarser {
+                Source::Hours => Source::Minutes,
+                _ => Source::Samples,
+            };
         }
     }
-    Ok(all)
+    let (width_s, _, prefix) = source.parts();
+    let mut given = vec![
+        ("from".to_owned(), timestamp(from_us)),
+        ("until".to_owned(), timestamp(until_us)),
+    ];
+    let rule = if source != Source::Samples && width_s == step_s {
+        built_in_named(&format!("{prefix}{VALUES}"))?
+    } else {
+        given.push(("step_s".to_owned(), integer(step_s)));
+        built_in_named(&format!("{prefix}{STEPS}"))?
+    };
+    let options = QueryOptions {
+        parameters: rule.bind(&given)?,
+        timeout: None,
+    };
+    gather::gather(engine, &rule, &options).await
 }

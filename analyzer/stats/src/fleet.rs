@@ -16,6 +16,7 @@
 mod control;
 mod explain;
 mod gather;
+mod grid;
 mod group;
 mod noise_model;
 mod parallel;
@@ -24,6 +25,7 @@ mod scan;
 mod search;
 
 pub use control::subtract_controls;
+pub use grid::{Grid, TimedSeries};
 pub use group::{Alarm, Group, GroupOptions, group};
 pub use search::detect;
 

@@ -11,6 +11,7 @@ pub mod binomial;
 pub mod bootstrap;
 pub mod changepoint;
 pub mod cuped;
+pub mod daily;
 pub mod distribution;
 pub mod estimate;
 pub mod fleet;

@@ -1,7 +1,9 @@
 //! Seeded noise: for tests, and for measuring what a detector does when nothing changes.
 
+mod cycles;
 mod kinds;
 
+pub use cycles::{Cycle, Days};
 pub use kinds::Kind;
 
 /// SplitMix64, Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).

@@ -7,6 +7,7 @@
 //! the other metrics have a say. Reading runs and writing findings is left to the analyzer.
 
 mod counts;
+mod past;
 mod pooled;
 mod sides;
 mod spread;
@@ -14,6 +15,7 @@ mod tail;
 mod windows;
 
 pub use counts::{ErrorCount, RateCount, compare_errors, compare_rates};
+pub use past::{AgainstPast, LEAST_PAST_RUNS, against_past};
 pub use windows::compare_windows;
 
 use crate::distribution::normal_quantile;

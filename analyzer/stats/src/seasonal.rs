@@ -77,7 +77,7 @@ fn subtract(values: &mut [f64], period: usize) {
 }
 
 /// The mean of the middle three fifths.
-fn center(values: &mut [f64]) -> f64 {
+pub(crate) fn center(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let cut = values.len() / 5;
     let middle = &values[cut..values.len() - cut];

@@ -1,0 +1,268 @@
+//! Change points of series that may follow the day, judged from their first hours on.
+//!
+//! The slopes and edges of a cycle look like steps: morning is a rise that lasts. From the second day
+//! on a series that follows the day is therefore held against its own earlier days at the same time,
+//! and from the second week on a change must not have come a week ago as well. Before the second day
+//! only what moves more abruptly than anything else in the series counts.
+//!
+//! What is said is said of the last day; steps in the first one cannot be told from its cycle. From
+//! three weeks on [`crate::seasonal`] knows the week and does better. A first weekend looks like a change,
+//! and is told as one. Steps themselves are found by [`crate::changepoint`].
+
+use crate::changepoint::{self, ChangePoint, Options};
+use crate::robust::median;
+use crate::seasonal::center;
+use crate::shift;
+
+/// Days of a week.
+const WEEK: usize = 7;
+/// Days from which on the whole week can be removed.
+const KNOWN_DAYS: usize = 3 * WEEK;
+/// Parts of a day whose levels are compared from day to day.
+const PARTS: usize = 24;
+/// Distances, in parts of a day, that a cycle shows in: a quarter of it to three.
+const APART: [usize; 4] = [6, 8, 12, 18];
+/// The same times of different days are at most so far apart, as a share of the furthest other times,
+/// in a series that follows the day. A cycle that is taken for noise raises alarms, noise that
+/// is taken for a cycle costs some power; so this is far above what a clear cycle shows.
+const FOLLOWS: f64 = 0.8;
+/// Windows on either side of an edge: twenty minutes, or this part of a short series, but some samples
+/// at least.
+const EDGES_OF_DAY: usize = 72;
+const EDGES_OF_SERIES: usize = 24;
+const LEAST_EDGE: usize = 3;
+/// An abrupt change is so many times as large as the next edge of the series.
+const ABRUPT: f64 = 1.4;
+/// An edge beside a step is its shadow up to this share of it; of a clean step it is half.
+const SHADOW: f64 = 0.75;
+/// The share of a change that must be seen in other ways too: as an edge, or against last week.
+const SEEN: f64 = 0.5;
+
+/// The lasting steps of a series with this many samples a day, in time order.
+///
+/// Samples are evenly spaced; what is missing is NaN, and keeps its place. Indices refer to the slice
+/// as given. Effects of series that follow the day are against earlier days at the same time.
+pub fn detect(values: &[f64], per_day: usize, options: &Options) -> Vec<ChangePoint> {
+    let n = values.len();
+    if n >= KNOWN_DAYS * per_day || per_day < PARTS {
+        return changepoint::detect(values, options);
+    }
+    let series = Scaled::new(values);
+    if n < 2 * per_day {
+        let mut changes = changepoint::detect(values, options);
+        let parts = parts(&changes, n);
+        let window = (per_day / EDGES_OF_DAY).min(n / EDGES_OF_SERIES);
+        let window = window.max(LEAST_EDGE);
+        keep(&mut changes, &parts, |change, part| {
+            series.is_abrupt(change, window)
+                || series.moves_against(per_day, part, options.confidence)
+        });
+        return changes;
+    }
+    let mut changes = match series.follows_day(per_day) {
+        true => series.against_earlier_days(values, per_day, options),
+        false => changepoint::detect(values, options),
+    };
+    if n > WEEK * per_day {
+        let parts = parts(&changes, n);
+        keep(&mut changes, &parts, |change, part| {
+            series.is_new_to_the_week(change, per_day, part)
+        });
+    }
+    changes
+}
+
+/// Values on a scale where a step is a shift: logarithms where all are positive.
+struct Scaled {
+    values: Vec<f64>,
+    logarithmic: bool,
+}
+
+/// A change's place, and where the levels before and after it begin and end.
+#[derive(Clone, Copy)]
+struct Part {
+    from: usize,
+    at: usize,
+    until: usize,
+}
+
+impl Scaled {
+    fn new(values: &[f64]) -> Self {
+        let positive = |value: &f64| !value.is_finite() || *value > 0.0;
+        let logarithmic = values.iter().all(positive);
+        Self {
+            values: match logarithmic {
+                true => values.iter().map(|value| value.ln()).collect(),
+                false => values.to_vec(),
+            },
+            logarithmic,
+        }
+    }
+
+    /// The size of a change on this scale.
+    fn size(&self, change: &ChangePoint) -> f64 {
+        match (self.logarithmic, change.relative) {
+            (true, Some(relative)) => relative.ln_1p(),
+            _ => change.effect,
+        }
+    }
+
+    /// Whether the same hours of different days are more alike than other hours.
+    fn follows_day(&self, per_day: usize) -> bool {
+        let hours = self.values.chunks_exact(per_day / PARTS);
+        let levels: Vec<f64> = hours.map(|hour| mean(hour).unwrap_or(f64::NAN)).collect();
+        let distance = |lag: usize| {
+            let apart = levels.iter().skip(lag).zip(&levels);
+            let apart: Vec<f64> = apart.map(|(late, early)| (late - early).abs()).collect();
+            mean(&apart)
+        };
+        let furthest = APART.into_iter().filter_map(distance).reduce(f64::max);
+        match (distance(PARTS), furthest) {
+            (Some(same), Some(other)) => same < FOLLOWS * other,
+            _ => false,
+        }
+    }
+
+    /// The steps of all days but the first, each sample taken against the earlier days at the same time.
+    ///
+    /// A day that began with a step is itself an earlier day later on, and the step then looks like one
+    /// back: from away from the earlier days to nearer to them. Such steps are left out.
+    fn against_earlier_days(
+        &self,
+        values: &[f64],
+        per_day: usize,
+        options: &Options,
+    ) -> Vec<ChangePoint> {
+        let Some(level) = middle(values) else {
+            return Vec::new();
+        };
+        let mut earlier = Vec::new();
+        let mut moved = Vec::with_capacity(values.len() - per_day);
+        for at in per_day..values.len() {
+            let same_time = self.values[at % per_day..at].iter().step_by(per_day);
+            earlier.clear();
+            earlier.extend(same_time.filter(|value| value.is_finite()));
+            moved.push(match earlier.is_empty() {
+                true => f64::NAN,
+                false => self.moved(level, self.values[at] - center(&mut earlier)),
+            });
+        }
+        let mut changes = changepoint::detect(&moved, options);
+        let parts = parts(&changes, moved.len());
+        keep(&mut changes, &parts, |_, part| {
+            let away = |part: &[f64]| middle(part).map_or(0.0, |middle| (middle - level).abs());
+            away(&moved[part.from..part.at]) < away(&moved[part.at..part.until])
+        });
+        for change in &mut changes {
+            change.index += per_day;
+        }
+        changes
+    }
+
+    /// A level moved by a distance on this scale.
+    fn moved(&self, level: f64, by: f64) -> f64 {
+        match self.logarithmic {
+            true => level * by.exp(),
+            false => level + by,
+        }
+    }
+
+    /// What each sample is above the one a lag before, on both sides of a place, up to a day from it.
+    fn against(&self, lag: usize, per_day: usize, part: Part) -> (Vec<f64>, Vec<f64>) {
+        let from = part.from.max(lag).max(part.at.saturating_sub(per_day));
+        let until = part.until.min(part.at + per_day);
+        let above = |range: std::ops::Range<usize>| {
+            crate::finite(range.map(|at| self.values[at] - self.values[at - lag]))
+        };
+        (
+            above(from.min(part.at)..part.at),
+            above(part.at.max(lag)..until),
+        )
+    }
+
+    /// Whether a series leaves at a place what it did a day before, and surely so.
+    fn moves_against(&self, per_day: usize, part: Part, confidence: f64) -> bool {
+        let (before, after) = self.against(per_day, per_day, part);
+        let (Some(early), Some(late)) = (median(&before), median(&after)) else {
+            return false;
+        };
+        let Some(shift) = shift(&before, &after, confidence) else {
+            return false;
+        };
+        let sure = shift
+            .ci_lo
+            .zip(shift.ci_hi)
+            .is_some_and(|(lo, hi)| lo > 0.0 || hi < 0.0);
+        sure && early.abs() < late.abs()
+    }
+
+    /// Whether a change did not come a week before as well; so where nothing is known of that time.
+    fn is_new_to_the_week(&self, change: &ChangePoint, per_day: usize, part: Part) -> bool {
+        let (before, after) = self.against(WEEK * per_day, per_day, part);
+        match (median(&before), median(&after)) {
+            (Some(before), Some(after)) => (after - before) / self.size(change) > SEEN,
+            _ => true,
+        }
+    }
+
+    /// Whether the series moves at once at a change, and more so than anywhere else.
+    fn is_abrupt(&self, change: &ChangePoint, window: usize) -> bool {
+        let places = 2 * window..(self.values.len() + 1).saturating_sub(2 * window);
+        let edges: Vec<(usize, f64)> = places
+            .filter_map(|at| Some((at.abs_diff(change.index), self.edge(at, window)?.abs())))
+            .collect();
+        let near = edges.iter().filter(|(apart, _)| *apart <= window);
+        let here = near.fold(0.0_f64, |most, (_, edge)| most.max(*edge));
+        let others = edges.iter().filter(|(apart, edge)| {
+            *apart > 3 * window || (*apart > window && *edge > SHADOW * here)
+        });
+        let elsewhere = others.fold(0.0_f64, |most, (_, edge)| most.max(*edge));
+        here > ABRUPT * elsewhere && here > SEEN * self.size(change).abs()
+    }
+
+    /// By how much the level moves from one window to the next beyond what it moves on either side: a
+    /// slope has no edge.
+    fn edge(&self, at: usize, window: usize) -> Option<f64> {
+        let mut levels = [0.0; 4];
+        for (level, part) in levels.iter_mut().zip(0..) {
+            let from = at + part * window - 2 * window;
+            *level = mean(&self.values[from..from + window])?;
+        }
+        let [a, b, c, d] = levels;
+        Some((c - b) - 0.5 * ((b - a) + (d - c)))
+    }
+}
+
+/// Each change between its neighbours.
+fn parts(changes: &[ChangePoint], n: usize) -> Vec<Part> {
+    let at = |place: usize| changes.get(place).map_or(n, |change| change.index);
+    let part = |place: usize| Part {
+        from: place.checked_sub(1).map_or(0, at),
+        at: at(place),
+        until: at(place + 1),
+    };
+    (0..changes.len()).map(part).collect()
+}
+
+fn keep(
+    changes: &mut Vec<ChangePoint>,
+    parts: &[Part],
+    keeps: impl Fn(&ChangePoint, Part) -> bool,
+) {
+    let mut parts = parts.iter();
+    changes.retain(|change| parts.next().is_some_and(|part| keeps(change, *part)));
+}
+
+fn middle(values: &[f64]) -> Option<f64> {
+    median(&crate::finite(values.iter().copied()))
+}
+
+/// The mean of what is there.
+fn mean(values: &[f64]) -> Option<f64> {
+    let there = values.iter().filter(|value| value.is_finite());
+    let (sum, count) = there.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    (count > 0.0).then(|| sum / count)
+}
+
+#[cfg(test)]
+mod tests;
