@@ -16,6 +16,7 @@ mod fast;
 mod grid;
 mod memory;
 mod model;
+mod proposals;
 mod scan;
 mod search;
 

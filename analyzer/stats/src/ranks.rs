@@ -1,6 +1,7 @@
 //! The Mann–Whitney test: whether values of one sample tend to be larger than another's.
 
 use super::distribution::normal_two_sided;
+use super::shift::to_key;
 
 /// Up to this size of each sample the null distribution is computed exactly.
 pub const EXACT_MAX: usize = 20;
@@ -16,19 +17,33 @@ pub struct MannWhitney {
 
 /// Ranks from 1 in the order of the input; equal values share the mean of their ranks.
 pub(super) fn mid_ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    ranked(values).0
+}
+
+/// The ranks, and `Σ(t³ − t) / (N³ − N)` over groups of ties: the part of the variance that they
+/// take away.
+fn ranked(values: &[f64]) -> (Vec<f64>, f64) {
+    // Whole numbers are sorted faster than numbers that may be NaN.
+    let keys = values.iter().map(|value| to_key(*value));
+    let mut order: Vec<(u64, usize)> = keys.zip(0..).collect();
+    order.sort_unstable();
     let mut ranks = vec![0.0; values.len()];
-    let mut start = 0;
-    for run in order.chunk_by(|a, b| values[*a] == values[*b]) {
+    let cube = |count: usize| {
+        let count = count as f64;
+        count * count * count - count
+    };
+    let (mut start, mut tied) = (0, 0.0);
+    for run in order.chunk_by(|a, b| values[a.1] == values[b.1]) {
         // Ranks start + 1 ..= start + len.
         let shared = start as f64 + (run.len() as f64 + 1.0) / 2.0;
-        for index in run {
+        for (_, index) in run {
             ranks[*index] = shared;
         }
         start += run.len();
+        tied += cube(run.len());
     }
-    ranks
+    let share = if start < 2 { 0.0 } else { tied / cube(start) };
+    (ranks, share)
 }
 
 /// Compares two samples. `effective_a` and `effective_b` are the numbers of independent values
@@ -49,11 +64,10 @@ pub fn mann_whitney(
         return None;
     }
     let both: Vec<f64> = a.iter().chain(b).copied().collect();
-    let ranks = mid_ranks(&both);
+    let (ranks, ties) = ranked(&both);
     let (m, n) = (a.len() as f64, b.len() as f64);
     let rank_sum: f64 = ranks[a.len()..].iter().sum();
     let u = rank_sum - n * (n + 1.0) / 2.0;
-    let ties = tie_share(&both);
     let independent = effective_a >= m && effective_b >= n;
     if independent && ties == 0.0 && a.len().max(b.len()) <= EXACT_MAX {
         return Some(MannWhitney {
@@ -75,25 +89,6 @@ pub fn mann_whitney(
 pub(super) fn deviation(m: usize, n: usize, effective_a: f64, effective_b: f64) -> f64 {
     let pairs = m as f64 * n as f64;
     pairs * ((1.0 / effective_a + 1.0 / effective_b + 1.0 / pairs) / 12.0).sqrt()
-}
-
-/// `Σ(t³ − t) / (N³ − N)` over groups of ties: the part of the variance that they take away.
-fn tie_share(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let cube = |count: usize| {
-        let count = count as f64;
-        count * count * count - count
-    };
-    let tied: f64 = sorted
-        .chunk_by(|a, b| a == b)
-        .map(|run| cube(run.len()))
-        .sum();
-    if sorted.len() < 2 {
-        0.0
-    } else {
-        tied / cube(sorted.len())
-    }
 }
 
 fn exact_two_sided(m: usize, n: usize, u: f64) -> f64 {

@@ -48,9 +48,9 @@ pub fn shift(a: &[f64], b: &[f64], confidence: f64) -> Option<Shift> {
     let effective_b = effective_size(b.len(), lag1_of_ranks(&coarse_b));
     let test = mann_whitney(&coarse_a, &coarse_b, effective_a, effective_b)?;
     let sorted = |values: &[f64]| {
-        let mut values = values.to_vec();
-        values.sort_by(f64::total_cmp);
-        values
+        let mut keys: Vec<u64> = values.iter().map(|value| to_key(*value)).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(from_key).collect::<Vec<f64>>()
     };
     let differences = Differences {
         a: &sorted(a),
@@ -131,40 +131,101 @@ impl Differences<'_> {
 
     /// The difference with this index, from 0, in ascending order.
     ///
-    /// Bisection over the floating-point numbers themselves: the answer is the least one that
-    /// enough differences do not exceed. Rounded subtraction is monotone, so counting needs one
-    /// pass with two pointers, and 64 halvings reach the exact number: `O(64 (m + n))`.
+    /// Bounds are drawn together until few differences are left between them, which are then listed.
+    /// Rounded subtraction is monotone, so counting and listing need one pass with two pointers
+    /// each, and the answer is exact. Two turns of three guess, by how many differences lie
+    /// within, where those a little above and a little below are; the third halves the
+    /// floating-point numbers between the bounds, which takes at most 64 turns whatever they are.
+    /// Bounds are differences that exist, so that many equal ones take few turns.
     fn nth(&self, index: usize) -> f64 {
-        let mut low = to_key(self.b[0] - self.a[self.a.len() - 1]);
-        let mut high = to_key(self.b[self.b.len() - 1] - self.a[0]);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.at_most(from_key(middle)) > index {
-                high = middle;
+        // Adding zero makes of the two zeros the ordinary one.
+        let key = |difference: f64| to_key(difference + 0.0);
+        let few = 2 * (self.a.len() + self.b.len());
+        let mut low = key(self.b[0] - self.a[self.a.len() - 1]);
+        let mut high = key(self.b[self.b.len() - 1] - self.a[0]);
+        // Differences below `low`, and those not above `high`.
+        let (mut below, mut within) = (0, self.len());
+        let mut turn = 0;
+        while low < high && within - below > few {
+            let aim = (index - below) as f64 + [few as f64 / 3.0, few as f64 / -3.0, 0.0][turn];
+            let share = (aim / (within - below) as f64).clamp(0.0, 1.0);
+            let guess = key((1.0 - share) * from_key(low) + share * from_key(high));
+            let middle = if turn < 2 && (low..high).contains(&guess) {
+                guess
             } else {
-                low = middle + 1;
+                low + (high - low) / 2
+            };
+            turn = (turn + 1) % 3;
+            let cut = self.cut(from_key(middle));
+            if cut.count > index {
+                (high, within) = (key(cut.largest), cut.count);
+            } else {
+                (low, below) = (key(cut.next), cut.count);
             }
         }
-        // Of the two zeros the ordinary one.
+        if low < high {
+            let mut left = self.list(from_key(low), from_key(high), within - below);
+            let (_, found, _) = left.select_nth_unstable_by(index - below, f64::total_cmp);
+            return *found + 0.0;
+        }
         from_key(low) + 0.0
     }
 
-    /// Number of differences that are not larger than `limit`.
-    fn at_most(&self, limit: f64) -> usize {
-        let mut fitting = 0;
-        let mut count = 0;
+    /// The differences between two bounds, both included, of which there are so many.
+    fn list(&self, low: f64, high: f64, count: usize) -> Vec<f64> {
+        let mut found = Vec::with_capacity(count);
+        let (mut start, mut end) = (0, 0);
         for a in self.a {
-            while fitting < self.b.len() && self.b[fitting] - a <= limit {
-                fitting += 1;
+            while start < self.b.len() && self.b[start] - a < low {
+                start += 1;
             }
-            count += fitting;
+            while end < self.b.len() && self.b[end] - a <= high {
+                end += 1;
+            }
+            found.extend(self.b[start..end.max(start)].iter().map(|b| b - a));
         }
-        count
+        found
+    }
+
+    /// Cuts the differences in two at a limit. Steps without branches: which of the two pointers is
+    /// next cannot be foretold.
+    fn cut(&self, limit: f64) -> Cut {
+        let (mut place, mut fitting, mut count) = (0, 0, 0);
+        let (mut largest, mut next) = (f64::NEG_INFINITY, f64::INFINITY);
+        while place < self.a.len() && fitting < self.b.len() {
+            let difference = self.b[fitting] - self.a[place];
+            let fits = difference <= limit;
+            let (below, above) = if fits {
+                (difference, f64::INFINITY)
+            } else {
+                (f64::NEG_INFINITY, difference)
+            };
+            largest = if below > largest { below } else { largest };
+            next = if above < next { above } else { next };
+            fitting += usize::from(fits);
+            place += usize::from(!fits);
+            count += if fits { 0 } else { fitting };
+        }
+        Cut {
+            count: count + (self.a.len() - place) * fitting,
+            largest,
+            next,
+        }
     }
 }
 
+/// Differences on both sides of a limit.
+struct Cut {
+    /// How many are not larger than the limit.
+    count: usize,
+    /// The largest of these.
+    largest: f64,
+    /// The least of the others.
+    next: f64,
+}
+
 /// Numbers in the order of the floats that they stand for.
-fn to_key(value: f64) -> u64 {
+pub(crate) fn to_key(value: f64) -> u64 {
     let bits = value.to_bits();
     if bits >> 63 == 1 {
         !bits
@@ -173,7 +234,7 @@ fn to_key(value: f64) -> u64 {
     }
 }
 
-fn from_key(key: u64) -> f64 {
+pub(crate) fn from_key(key: u64) -> f64 {
     f64::from_bits(if key >> 63 == 1 {
         key & !(1 << 63)
     } else {

@@ -9,7 +9,7 @@
 /// 7.7 per 1,000 with 95 % confidence. Beyond it 2.0, 1.2 and 1.0 per 1,000 were counted where 2, 1
 /// and 0.5 are promised; the last are block-resampled series, of which some hold blocks that look
 /// like levels.
-const ANCHOR: (f64, f64) = (1.0, 0.005);
+const ANCHOR: (f64, f64) = (1.25, 0.005);
 
 /// The share of unchanged series in which a scan finds as much evidence.
 pub(super) fn p_value(evidence: f64) -> f64 {

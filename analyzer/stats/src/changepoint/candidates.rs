@@ -37,6 +37,7 @@ pub(super) fn split(cells: &[i32], min_side: usize) -> Vec<usize> {
         // No split can explain more than the noise does not.
         return Vec::new();
     }
+    let inverse: Vec<f64> = (0..=n).map(|length| 1.0 / length as f64).collect();
     let mut found = Vec::new();
     let mut length = n as f64;
     while length >= 2.0 * min_side as f64 {
@@ -53,7 +54,7 @@ pub(super) fn split(cells: &[i32], min_side: usize) -> Vec<usize> {
         for step in 0..count as usize {
             let from = (step as f64 * shift).floor() as usize;
             let to = ((step as f64 * shift + length).ceil() as usize).min(n);
-            if let Some((gain, at)) = strongest(&sums, from, to, min_side)
+            if let Some((gain, at)) = strongest(&sums, &inverse, (from, to), min_side)
                 && gain > penalty
             {
                 found.push((gain, at, from, to));
@@ -94,7 +95,7 @@ fn innovations(cleaned: &[f64], splits: &[usize]) -> f64 {
         from = to;
     }
     let squares: f64 = residuals.iter().map(|value| value * value).sum();
-    squares * autoregression(&correlations(&residuals)).innovation
+    squares * autoregression(&correlations(&residuals), residuals.len()).innovation
 }
 
 /// The greedy choice: the strongest first, then those whose interval holds no chosen one.
@@ -142,15 +143,25 @@ fn gain(sums: &[f64], from: usize, at: usize, to: usize) -> f64 {
     excess * excess * all / (left * right)
 }
 
-fn strongest(sums: &[f64], from: usize, to: usize, min_side: usize) -> Option<(f64, usize)> {
-    let mut best = None;
-    for at in from + min_side..=to.checked_sub(min_side)? {
-        let gain = gain(sums, from, at, to);
-        if best.is_none_or(|(most, _)| gain > most) {
-            best = Some((gain, at));
+/// The split of an interval that gains most. `inverse[k]` is `1 / k`.
+fn strongest(
+    sums: &[f64],
+    inverse: &[f64],
+    (from, to): (usize, usize),
+    min_side: usize,
+) -> Option<(f64, usize)> {
+    let last = (to - from).checked_sub(min_side)?;
+    let mean = (sums[to] - sums[from]) * inverse[to - from];
+    let mut best = (f64::NEG_INFINITY, 0);
+    let places = sums.get(from + min_side..=from + last)?;
+    for (left, sum) in (min_side..).zip(places) {
+        let excess = sum - sums[from] - mean * left as f64;
+        let gain = excess * excess * (inverse[left] + inverse[to - from - left]);
+        if gain > best.0 {
+            best = (gain, from + left);
         }
     }
-    best
+    (best.1 > 0).then_some(best)
 }
 
 /// The samples with spikes drawn to their neighbours.

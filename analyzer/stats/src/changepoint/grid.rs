@@ -1,5 +1,7 @@
 //! Values on a scale where a step is a shift, and on a grid of cells as wide as their noise asks.
 
+use crate::shift::{from_key, to_key};
+
 /// Cells of the grid on each side of its centre.
 pub(super) const HALF: i32 = 256;
 /// Cells of the grid.
@@ -59,20 +61,22 @@ pub(super) struct Positions {
 }
 
 impl Positions {
-    /// Places the samples on a grid by the width of their noise. `sorted` is scratch.
-    pub(super) fn new(values: &[f64], residuals: &[f64], sorted: &mut Vec<f64>) -> Option<Self> {
-        sorted.clear();
-        sorted.extend_from_slice(residuals);
-        sorted.sort_unstable_by(f64::total_cmp);
+    /// Places the samples on a grid by the width of their noise.
+    pub(super) fn new(values: &[f64], residuals: &[f64]) -> Option<Self> {
+        // Whole numbers are sorted faster than numbers that may be NaN.
+        let mut keys: Vec<u64> = residuals.iter().map(|value| to_key(*value)).collect();
+        keys.sort_unstable();
+        let sorted: Vec<f64> = keys.iter().map(|key| from_key(*key)).collect();
         let center = sorted[sorted.len() / 2];
         let largest = sorted[0].abs().max(sorted[sorted.len() - 1].abs());
         let floor = largest * RESOLUTION;
-        let mut sigma = core_width(sorted, floor)?;
-        sorted.clear();
-        sorted.extend(residuals.windows(2).map(|pair| (pair[1] - pair[0]).abs()));
-        let middle = sorted.len() / 2;
-        let (_, median, _) = sorted.select_nth_unstable_by(middle, f64::total_cmp);
-        let steps = *median / (NORMAL_QUARTILE * std::f64::consts::SQRT_2);
+        let mut sigma = core_width(&sorted, floor)?;
+        keys.clear();
+        let steps = residuals.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+        keys.extend(steps.map(to_key));
+        let middle = keys.len() / 2;
+        let (_, median, _) = keys.select_nth_unstable(middle);
+        let steps = from_key(*median) / (NORMAL_QUARTILE * std::f64::consts::SQRT_2);
         if steps > floor {
             sigma = sigma.min(steps);
         }

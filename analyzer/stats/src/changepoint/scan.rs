@@ -6,16 +6,21 @@
 //! The sum over pairs of levels is a product of sums, so that a window costs one pass. Memory
 //! tempers the logarithms: they are divided by the inflation of the variance of a mean.
 
-use super::fast::{exp, ln};
-use super::grid::{CELLS, HALF};
+use super::fast::{exp2, log2};
+use super::grid::{CELLS, PER_SIGMA};
 use super::model::{Model, index};
+use std::f64::consts::{LN_2, LOG2_E};
 
 /// Levels on each side of the centre.
 const SIZES: usize = 10;
-/// Levels: these and four zeros, whole vectors in all. No level is the most likely one.
-const LANES: usize = 24;
+/// Levels other than the centre.
+const LEVELS: usize = 2 * SIZES;
+/// Levels that are summed in one pass over the samples.
+const TOGETHER: usize = 4;
+/// The weight of the centre, which is the most likely level, in weights of a level.
+const CENTRE: f32 = 4.0;
 /// The furthest level, in cells.
-const LARGEST: f64 = 210.0;
+pub(super) const LARGEST: i32 = 210;
 /// The nearest level, in standard errors of a mean of the window.
 const SMALLEST: f64 = 2.0;
 
@@ -33,111 +38,163 @@ pub(super) struct Split {
     pub(super) evidence: f64,
 }
 
-/// Scratch of scans.
+/// Scratch of scans. All logarithms are to the base 2.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    sums: Vec<[f32; LANES]>,
+    places: Vec<usize>,
+    /// For each level a row with the tempered log-likelihood ratio of the samples before each place
+    /// against the centre, and at last that of all samples.
+    sums: Vec<f32>,
+    /// For each place the logarithm of the averaged likelihood of a level on each side.
+    ratios: Vec<f32>,
+    largest: Vec<f32>,
+    totals: Vec<f32>,
 }
 
 impl Scan {
     /// Scans residuals (cells from one common level) for one step with at least this many samples
-    /// on each side.
-    pub(super) fn best(&mut self, model: &Model, cells: &[i32], min_side: usize) -> Option<Split> {
+    /// on each side. Only where there is as much evidence as asked for, the place is exact.
+    pub(super) fn best(
+        &mut self,
+        model: &Model,
+        cells: &[i32],
+        min_side: usize,
+        enough: f64,
+    ) -> Option<Split> {
         let n = cells.len();
         if n < 2 * min_side {
             return None;
         }
-        self.fill(model, cells);
-        let temper = (1.0 / model.inflation) as f32;
-        let one_level = log_mean(&self.sums[n], temper);
-        let mut highest = f32::NEG_INFINITY;
-        let (mut at, mut reach) = (min_side, 1);
+        let stride = |place: usize| (place.min(n - place) / RESOLUTION).max(1);
+        self.places.clear();
+        let mut place = min_side;
+        while place <= n - min_side {
+            self.places.push(place);
+            place += stride(place);
+        }
+        let one_level = self.evaluate(model, cells);
+        let (best, most) = highest(&self.ratios);
         let mut sum = 0.0;
-        let mut split = min_side;
-        while split <= n - min_side {
-            let stride = (split.min(n - split) / RESOLUTION).max(1);
-            let ratio = self.ratio(split, temper) - one_level;
-            if ratio > highest {
-                sum = sum * f64::from(highest - ratio).exp() + stride as f64;
-                (highest, at, reach) = (ratio, split, stride);
-            } else {
-                sum += stride as f64 * f64::from(ratio - highest).exp();
-            }
-            split += stride;
+        for (place, ratio) in self.places.iter().zip(&self.ratios) {
+            sum += stride(*place) as f32 * exp2(ratio - most);
         }
-        let count = (n - 2 * min_side + 1) as f64;
-        let evidence = f64::from(highest) + (sum / count).ln() - model.inflation.ln();
-        let (first, last) = (at.saturating_sub(reach), at + reach);
-        for near in first.max(min_side)..=last.min(n - min_side) {
-            let ratio = self.ratio(near, temper) - one_level;
-            if ratio > highest {
-                (highest, at) = (ratio, near);
-            }
+        let count = (n - 2 * min_side + 1) as f32;
+        let evidence =
+            f64::from(most - one_level + log2(sum / count)) * LN_2 - model.inflation.ln();
+        let at = self.places[best];
+        if evidence < enough {
+            return Some(Split { at, evidence });
         }
+        let (first, last) = (at.saturating_sub(stride(at)), at + stride(at));
+        self.places.clear();
+        self.places
+            .extend(first.max(min_side)..=last.min(n - min_side));
+        self.evaluate(model, cells);
+        let (best, _) = highest(&self.ratios);
+        let at = self.places[best];
         Some(Split { at, evidence })
     }
 
-    /// Logarithm of the averaged likelihood of a level on each side of a split.
-    fn ratio(&self, split: usize, temper: f32) -> f32 {
-        let before = &self.sums[split];
-        let mut after = self.sums[self.sums.len() - 1];
-        for (after, before) in after.iter_mut().zip(before) {
-            *after -= before;
+    /// Fills the ratios of the places and returns what one level for all samples is worth.
+    fn evaluate(&mut self, model: &Model, cells: &[i32]) -> f32 {
+        let width = self.places.len() + 1;
+        self.sums.resize(LEVELS * width, 0.0);
+        let rows = self.sums.chunks_exact_mut(TOGETHER * width);
+        for (four, rows) in levels(cells.len()).chunks_exact(TOGETHER).zip(rows) {
+            let four = four.first_chunk().expect("as many as a chunk has");
+            add_up(model, cells, &self.places, four, rows);
         }
-        log_mean(before, temper) + log_mean(&after, temper)
+        self.ratios.clear();
+        self.ratios.resize(width, 0.0);
+        self.add_log_means(|sum, _| sum);
+        let one_level = self.ratios[width - 1];
+        self.add_log_means(|sum, all| all - sum);
+        self.ratios.pop();
+        one_level
     }
 
-    /// Prefix sums of the log-likelihood ratio of each level against the centre.
-    fn fill(&mut self, model: &Model, cells: &[i32]) {
-        self.sums.clear();
-        self.sums.reserve(cells.len() + 1);
-        let levels = levels(cells.len());
-        let mut row = [0.0_f64; LANES];
-        self.sums.push([0.0; LANES]);
-        let plain = model.table(0);
-        let tables: [&[f32; CELLS]; LANES] = std::array::from_fn(|lane| model.table(levels[lane]));
-        for cell in cells {
-            let cell = (*cell).clamp(-HALF, HALF - 1);
-            let null = plain[index(cell)];
-            for lane in 0..2 * SIZES {
-                row[lane] += f64::from(tables[lane][index(cell - levels[lane])] - null);
+    /// Adds to each ratio the logarithm of the mean over levels of a likelihood, which is told from
+    /// the sum before the place and that of all samples.
+    fn add_log_means(&mut self, side: impl Fn(f32, f32) -> f32) {
+        let width = self.ratios.len();
+        self.largest.clear();
+        self.largest.resize(width, 0.0);
+        for row in self.sums.chunks_exact(width) {
+            let all = row[width - 1];
+            for (largest, sum) in self.largest.iter_mut().zip(row) {
+                let value = side(*sum, all);
+                *largest = if value > *largest { value } else { *largest };
             }
-            self.sums.push(row.map(|value| value as f32));
+        }
+        self.totals.clear();
+        let centre = self.largest.iter().map(|largest| CENTRE * exp2(-largest));
+        self.totals.extend(centre);
+        for row in self.sums.chunks_exact(width) {
+            let all = row[width - 1];
+            let sums = row.iter().zip(&self.largest);
+            for (total, (sum, largest)) in self.totals.iter_mut().zip(sums) {
+                *total += exp2(side(*sum, all) - largest);
+            }
+        }
+        let means = self.largest.iter().zip(&self.totals);
+        for (ratio, (largest, total)) in self.ratios.iter_mut().zip(means) {
+            *ratio += largest + log2(total / (LEVELS as f32 + CENTRE));
         }
     }
 }
 
-/// Levels in cells for a window of this length: both signs of a geometric sequence, then zeros.
-fn levels(n: usize) -> [i32; LANES] {
-    let smallest = (SMALLEST * super::grid::PER_SIGMA / (n as f64).sqrt()).clamp(1.0, 40.0);
-    let ratio = (LARGEST / smallest).powf(1.0 / (SIZES - 1) as f64);
-    let mut levels = [0; LANES];
+/// Sums of the tempered log-likelihood ratios of four levels before each place, one row each.
+fn add_up(
+    model: &Model,
+    cells: &[i32],
+    places: &[usize],
+    levels: &[i32; TOGETHER],
+    rows: &mut [f32],
+) {
+    let centre = model.table(0);
+    let tables: [&[f32; CELLS]; TOGETHER] = levels.map(|level| model.table(level));
+    let width = places.len() + 1;
+    let scale = LOG2_E / model.inflation;
+    let mut sums = [0.0_f64; TOGETHER];
+    let mut from = 0;
+    for (column, to) in places.iter().copied().chain([cells.len()]).enumerate() {
+        let mut part = [0.0_f32; TOGETHER];
+        for cell in &cells[from..to] {
+            // The mask changes nothing, and tells the compiler so.
+            let cell = index(*cell) & (CELLS - 1);
+            let null = centre[cell];
+            part = std::array::from_fn(|lane| part[lane] + (tables[lane][cell] - null));
+        }
+        for (lane, part) in part.into_iter().enumerate() {
+            sums[lane] += f64::from(part);
+            rows[lane * width + column] = (sums[lane] * scale) as f32;
+        }
+        from = to;
+    }
+}
+
+/// Levels in cells for a window of this length: both signs of a geometric sequence.
+fn levels(n: usize) -> [i32; LEVELS] {
+    let smallest = (SMALLEST * PER_SIGMA / (n as f64).sqrt()).clamp(1.0, 40.0);
+    let ratio = (f64::from(LARGEST) / smallest).powf(1.0 / (SIZES - 1) as f64);
+    let mut levels = [0; LEVELS];
     let mut size = smallest;
-    for step in 0..SIZES {
+    for pair in levels.chunks_exact_mut(2) {
         // Between 1 and 210.
         let cells = size.round() as i32;
-        levels[2 * step] = cells;
-        levels[2 * step + 1] = -cells;
+        pair.copy_from_slice(&[cells, -cells]);
         size *= ratio;
     }
     levels
 }
 
-/// Logarithm of the mean over levels of the tempered likelihood ratios.
-fn log_mean(sums: &[f32; LANES], temper: f32) -> f32 {
-    let mut largest = [0.0_f32; 4];
-    for four in sums.chunks_exact(4) {
-        for (most, value) in largest.iter_mut().zip(four) {
-            *most = if *value > *most { *value } else { *most };
+/// The first of the largest values with its place.
+fn highest(values: &[f32]) -> (usize, f32) {
+    let mut highest = (0, f32::NEG_INFINITY);
+    for (place, value) in values.iter().enumerate() {
+        if *value > highest.1 {
+            highest = (place, *value);
         }
     }
-    let largest = largest[0].max(largest[1]).max(largest[2].max(largest[3]));
-    let mut total = [0.0_f32; 4];
-    for four in sums.chunks_exact(4) {
-        for (total, value) in total.iter_mut().zip(four) {
-            *total += exp((value - largest) * temper);
-        }
-    }
-    let total = (total[0] + total[1]) + (total[2] + total[3]);
-    largest * temper + ln(total / LANES as f32)
+    highest
 }

@@ -4,14 +4,18 @@ use super::calibration::{p_value, threshold};
 use super::candidates;
 use super::grid::Positions;
 use super::model::Model;
+use super::proposals::propose;
 use super::scan::{Scan, Split};
 use crate::{effective_size, lag1_of_ranks, mann_whitney};
 
 /// Rounds, each of which adds one step to those of the candidates.
 const MAX_ROUNDS: usize = 40;
-/// Evidence that a step may lack before the noise is learnt around it: a step widens the noise that
-/// it is judged by.
-const SLACK: f64 = 3.0;
+/// Evidence that both ends of a level cost that lasts less than half as long as those around it: the
+/// same few samples speak for both, so their place has been chosen once more than each end pays
+/// for. Blocks of repeated measurements look like that.
+const BRIEF: f64 = 2.0;
+/// Proposals that are tried before a series counts as fully divided.
+const TRIES: usize = 3;
 
 /// Samples beyond this many cells from the middle count as if they were there, for the slope.
 const FAR: i32 = 4_000;
@@ -34,8 +38,7 @@ pub(super) struct Step {
 
 /// The steps of the residuals, in time order.
 pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<Step> {
-    let mut scratch = Vec::with_capacity(values.len());
-    let Some(positions) = Positions::new(values, values, &mut scratch) else {
+    let Some(positions) = Positions::new(values, values) else {
         return Vec::new();
     };
     let mut splits = candidates::split(&positions.cells, min_side);
@@ -46,14 +49,13 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
         scan: Scan::default(),
         min_side,
         threshold: threshold(max_p_value),
-        scratch,
     };
     let Some(mut model) = search.learn(&splits) else {
         return Vec::new();
     };
     let mut learnt = splits.clone();
     let mut evidence = search.merge(&model, &mut splits);
-    for _ in 0..MAX_ROUNDS {
+    'rounds: for _ in 0..MAX_ROUNDS {
         if learnt != splits {
             let Some(next) = search.learn(&splits) else {
                 break;
@@ -61,21 +63,21 @@ pub(super) fn steps(values: &[f64], min_side: usize, max_p_value: f64) -> Vec<St
             model = next;
             learnt.clone_from(&splits);
         }
-        let Some(more) = search.divide(&model, &splits) else {
-            break;
-        };
-        let mut trial = splits.clone();
-        trial.push(more);
-        trial.sort_unstable();
-        let Some(next) = search.learn(&trial) else {
-            break;
-        };
-        let found = search.merge(&next, &mut trial);
-        if trial.len() <= splits.len() {
-            break;
+        for more in search.proposals(&model, &splits) {
+            let mut trial = splits.clone();
+            trial.push(more);
+            trial.sort_unstable();
+            let Some(next) = search.learn(&trial) else {
+                break 'rounds;
+            };
+            let found = search.merge(&next, &mut trial);
+            if trial.len() > splits.len() {
+                splits = trial;
+                evidence = found;
+                continue 'rounds;
+            }
         }
-        splits = trial;
-        evidence = found;
+        break;
     }
     while let Some(place) = search.least_shifted(&splits) {
         splits.remove(place);
@@ -100,7 +102,6 @@ struct Search<'a> {
     scan: Scan,
     min_side: usize,
     threshold: f64,
-    scratch: Vec<f64>,
 }
 
 impl Search<'_> {
@@ -108,7 +109,7 @@ impl Search<'_> {
     fn learn(&mut self, splits: &[usize]) -> Option<Model> {
         if splits.is_empty() {
             if self.around {
-                self.positions = Positions::new(self.values, self.values, &mut self.scratch)?;
+                self.positions = Positions::new(self.values, self.values)?;
                 self.around = false;
             }
             return Some(Model::new(&self.positions.cells, 1));
@@ -121,7 +122,7 @@ impl Search<'_> {
             residuals.extend(part.iter().map(|value| value - level));
         }
         // Without any noise around the levels the grid stays as wide as it was.
-        if let Some(positions) = Positions::new(self.values, &residuals, &mut self.scratch) {
+        if let Some(positions) = Positions::new(self.values, &residuals) {
             self.positions = positions;
         }
         let mut cells = Vec::with_capacity(self.values.len());
@@ -140,7 +141,7 @@ impl Search<'_> {
             .iter()
             .map(|cell| cell - level)
             .collect();
-        self.scan.best(model, &cells, self.min_side)
+        self.scan.best(model, &cells, self.min_side, self.threshold)
     }
 
     /// Whether two levels describe these samples better than a straight line does, or nearly so.
@@ -187,6 +188,20 @@ impl Search<'_> {
         least.1
     }
 
+    /// Whether a split is the start or the end of a level that lasts less than half as long as each of
+    /// those around it.
+    fn is_brief(&self, splits: &[usize], place: usize) -> bool {
+        let bound = |index: usize| match index {
+            0 => 0,
+            _ => splits.get(index - 1).copied().unwrap_or(self.values.len()),
+        };
+        let length = |part: usize| bound(part + 1) - bound(part);
+        [place, place + 1].into_iter().any(|part| {
+            (1..splits.len()).contains(&part)
+                && 2 * length(part) < length(part - 1).min(length(part + 1))
+        })
+    }
+
     /// Removes the weakest split until each that is left has enough evidence, which is returned.
     fn merge(&mut self, model: &Model, splits: &mut Vec<usize>) -> Vec<f64> {
         loop {
@@ -197,7 +212,12 @@ impl Search<'_> {
                 let found = self
                     .within(model, from, to)
                     .filter(|split| self.is_step(model, from, from + split.at, to));
-                evidence.push(found.map_or(f64::NEG_INFINITY, |split| split.evidence));
+                let price = if self.is_brief(splits, place) {
+                    BRIEF
+                } else {
+                    0.0
+                };
+                evidence.push(found.map_or(f64::NEG_INFINITY, |split| split.evidence - price));
                 if let Some(found) = found
                     && found.evidence >= self.threshold
                 {
@@ -214,19 +234,24 @@ impl Search<'_> {
         }
     }
 
-    /// The split inside a part that has the most evidence, if it may turn out to be enough once the
-    /// noise is learnt around it.
-    fn divide(&mut self, model: &Model, splits: &[usize]) -> Option<usize> {
-        let mut best: Option<(f64, usize)> = None;
+    /// Places inside the parts where the level may change, the likeliest first.
+    fn proposals(&self, model: &Model, splits: &[usize]) -> Vec<usize> {
+        let mut found = Vec::new();
         for (from, to) in parts(splits, self.values.len()) {
-            if let Some(found) = self.within(model, from, to)
-                && found.evidence >= self.threshold - SLACK
-                && best.is_none_or(|(most, _)| found.evidence > most)
-            {
-                best = Some((found.evidence, from + found.at));
+            let cells = &self.positions.cells[from..to];
+            let level = median(cells);
+            let cells: Vec<i32> = cells.iter().map(|cell| cell - level).collect();
+            propose(model, &cells, self.min_side, from, &mut found);
+        }
+        found.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.at.cmp(&b.at)));
+        let mut places: Vec<usize> = Vec::with_capacity(TRIES);
+        for proposal in found {
+            let near = |place: &usize| place.abs_diff(proposal.at) < self.min_side;
+            if places.len() < TRIES && !places.iter().any(near) {
+                places.push(proposal.at);
             }
         }
-        best.map(|(_, at)| at)
+        places
     }
 }
 
@@ -260,10 +285,12 @@ mod tests {
         assert_eq!(steps(&slope, 6, 0.005), []);
     }
 
+    /// A walk has no levels; of 800 others, 342 steps were reported. The bound is four standard errors
+    /// above that rate, for counts that vary as a Poisson's do.
     #[test]
     fn a_wandering_series_has_few_steps() {
         let mut found = 0;
-        for seed in 0..40 {
+        for seed in 0..100 {
             let mut level = 0.0;
             let walk: Vec<f64> = Noise::new(seed)
                 .normals(250)
@@ -275,7 +302,7 @@ mod tests {
                 .collect();
             found += steps(&walk, 6, 0.005).len();
         }
-        assert!(found <= 20, "{found} steps in 40 random walks");
+        assert!(found <= 69, "{found} steps in 100 random walks");
     }
 
     #[test]
