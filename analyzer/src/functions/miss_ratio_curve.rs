@@ -184,7 +184,13 @@ fn curve(traces: &[String], thresholds: &[String], requests: i64) -> Result<Opti
         .collect();
     sizes.dedup();
     let point = |size: f64| {
-        let ratio = curve.miss_ratio_interval(size, CONFIDENCE);
+        // What holds every key is asked for well beyond, since sizes are counted in buckets.
+        let asked = if size >= curve.distinct_keys {
+            2.0 * size
+        } else {
+            size
+        };
+        let ratio = curve.miss_ratio_interval(asked, CONFIDENCE);
         let share = size / curve.distinct_keys;
         [size, share, ratio.value, ratio.lo, ratio.hi]
     };
