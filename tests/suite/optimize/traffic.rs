@@ -17,6 +17,8 @@ const KEYS: usize = 2_000;
 /// How long the application keeps what it has loaded.
 const FILL_TTL_MS: u64 = 300;
 const SEED: u64 = 7;
+/// Updates of a row after which its page holds as many old versions as it will.
+const ROUNDS_UNTIL_STEADY: usize = 6;
 
 /// A session of the test.
 pub(crate) struct Postgres {
@@ -100,6 +102,11 @@ impl Traffic {
     /// index on them costs nothing until they move ([`Postgres::shift`]).
     pub(crate) fn moves(url: &str) -> Self {
         let sql = "UPDATE orders SET customer = customer + (SELECT by FROM shift) WHERE id = $1";
+        // Until their pages are full, updates write less: old versions are not cleared away yet.
+        let session = Postgres::connect(url);
+        for _ in 0..ROUNDS_UNTIL_STEADY {
+            session.execute("UPDATE orders SET customer = customer WHERE id <= 1000");
+        }
         Self::statements(url, sql)
     }
 
