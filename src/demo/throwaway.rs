@@ -15,8 +15,10 @@ use rustix::fs::{Gid, Uid, chown};
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// What its superuser is called.
 const ROLE: &str = "driftline";
+/// What it says when it takes sessions in.
+const READY: &str = "ready to accept connections";
 /// How long it may take to answer.
-const STARTED_WITHIN: Duration = Duration::from_secs(20);
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
 /// How long its end may take.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -131,12 +133,15 @@ impl Postgres {
         )
     }
 
+    /// Its socket is there before it takes anybody in, which its log tells.
     fn wait(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + STARTED_WITHIN;
         let socket = self.directory.join(".s.PGSQL.5432");
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        let log = self.directory.join("log");
+        let told = || fs::read_to_string(&log).unwrap_or_default();
+        while !told().contains(READY) || std::os::unix::net::UnixStream::connect(&socket).is_err() {
             if Instant::now() > deadline {
-                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+                let log = told();
                 let last: Vec<&str> = log.lines().rev().take(3).collect();
                 bail!("it does not answer: {}", last.join(" / "));
             }

@@ -91,10 +91,10 @@ fn the_demo_finds_the_slower_endpoint_or_says_that_it_cannot_judge() {
         .iter()
         .find(|shift| shift["endpoint"] == "item" && shift["metric"] == "p50")
         .expect("the endpoint was compared");
-    assert_eq!(item["verdict"], "regression", "{item}");
     // An alarm about an endpoint that did not change is what this must never do at ease; a machine
-    // that other tests keep busy may slow any endpoint for real.
+    // that other tests keep busy may slow any endpoint for real, or hide what is slower.
     if code == Some(0) {
+        assert_eq!(item["verdict"], "regression", "{item}");
         let effect = item["effect_pct"].as_f64().expect("an effect");
         assert!((15.0..45.0).contains(&effect), "{item}");
     }

@@ -236,7 +236,7 @@ fn a_cache_is_warmed_and_its_hit_ratio_rises_as_estimated() {
     traffic.end();
     assert_eq!(code, Some(0), "{told}");
     let status = json(dir, &["optimize", "status"]);
-    assert_eq!(status[0]["state"], "kept", "{status:#}");
+    assert_eq!(status[0]["state"], "kept", "{told}\n{status:#}");
     let verdict = &status[0]["verdicts"][0]["verdict"];
     let bound = |at: usize| verdict["interval"][at].as_f64().expect("a bound");
     let actual = verdict["actual"].as_f64().expect("a figure");
