@@ -14,6 +14,7 @@ mod candidates;
 mod effect;
 mod fast;
 mod grid;
+mod history;
 mod memory;
 mod model;
 mod proposals;
@@ -21,6 +22,7 @@ mod scan;
 mod search;
 
 pub use effect::{ChangePoint, Direction};
+pub use history::History;
 
 use crate::seasonal;
 
