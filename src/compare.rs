@@ -31,22 +31,22 @@ pub(crate) enum CompareFormat {
 /// Which runs, and how strictly.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// The run to compare with, or several with commas between them; with --baseline the run that is judged
+    /// The run to compare with, or several with commas between them
     #[arg(
         value_name = "RUN_A",
         value_delimiter = ',',
         num_args = 1,
-        required_unless_present = "windows",
+        required_unless_present_any = ["windows", "baseline"],
         conflicts_with = "windows"
     )]
     a: Vec<String>,
-    /// The run that is judged, or as many
+    /// The run that is judged, or as many; with --baseline the only one that is named
     #[arg(
         value_name = "RUN_B",
         value_delimiter = ',',
         num_args = 1,
         required_unless_present_any = ["windows", "baseline"],
-        conflicts_with_all = ["windows", "baseline"]
+        conflicts_with = "windows"
     )]
     b: Vec<String>,
     /// Instead of runs, the accepted runs of the same scenario and target in the baseline of this name;
@@ -89,12 +89,13 @@ pub(crate) fn run(settings: &Settings, args: &CompareArgs) -> anyhow::Result<Out
     let comparison = query::runtime()?.block_on(async {
         let engine = query::open(settings, At::Latest, &[]).await?;
         let compared = match (&args.baseline, &args.a[..], &args.b[..]) {
-            (Some(name), [run], _) => {
+            // Of two places for runs, one alone fills the one or the other.
+            (Some(name), [run], []) | (Some(name), [], [run]) => {
                 let kept = kept(settings, name)?;
                 compare_with_baseline(&engine, &kept.runs, run, &options).await
             }
             (Some(_), ..) => {
-                let words = "one run at a time is held against a baseline";
+                let words = "name one run to hold against a baseline";
                 return Err(UsageError(words.to_owned()).into());
             }
             (None, [a], [b]) => compare_runs(&engine, a, b, &options).await,
