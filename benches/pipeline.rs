@@ -321,7 +321,7 @@ async fn commits(data: &Path, ticks: &[SampleBatch]) -> anyhow::Result<()> {
     let mut sink = open_sink(data, config.clone(), 6).await?;
     let steps = Arc::new(Steps::default());
     let mut maintenance = Maintenance::open(data, config, Clock::system(), steps).await?;
-    let mut marks = Vec::new();
+    let mut first = None;
     let (mut begun, started) = (cpu(), Instant::now());
     for commit in 1..=COMMITS {
         sink.turn().await?;
@@ -329,21 +329,20 @@ async fn commits(data: &Path, ticks: &[SampleBatch]) -> anyhow::Result<()> {
             let commits = cpu() - begun;
             maintenance.round(false, &false.into()).await?;
             let upkeep = cpu() - begun - commits;
-            marks.push((commits.as_secs_f64() * 10.0, upkeep.as_secs_f64() * 10.0));
+            let each = |time: Duration| time.as_secs_f64() * 10.0;
+            let first = *first.get_or_insert(each(commits));
+            if commit % 1_000 == 0 || commit == 100 {
+                println!(
+                    "commit: {:.2} ms of CPU each at {commit}, {:.2} times that at 100; upkeep beside it {:.2}; {:.0} s so far",
+                    each(commits),
+                    each(commits) / first,
+                    each(upkeep),
+                    started.elapsed().as_secs_f64()
+                );
+            }
             begun = cpu();
         }
     }
-    for at in [1_000, COMMITS] {
-        let ((first, _), (now, upkeep)) = (marks[0], marks[at / 100 - 1]);
-        println!(
-            "commit: {first:.2} ms of CPU each up to 100 commits, {now:.2} at {at}, ratio {:.2}; upkeep beside it {upkeep:.2} each",
-            now / first
-        );
-    }
-    println!(
-        "{COMMITS} commits in {:.0} s",
-        started.elapsed().as_secs_f64()
-    );
     Ok(())
 }
 
