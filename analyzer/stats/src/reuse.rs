@@ -193,7 +193,7 @@ impl ReuseSampler {
     /// The share of keys that is followed now.
     pub fn rate(&self) -> f64 {
         match self.options.sampling {
-            Sampling::Taken(rate) => rate.max(f64::MIN_POSITIVE).min(1.0),
+            Sampling::Taken(rate) => rate.clamp(f64::MIN_POSITIVE, 1.0),
             _ => (self.threshold as f64 + 1.0) / 2.0_f64.powi(64),
         }
     }
