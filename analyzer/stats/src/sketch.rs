@@ -111,7 +111,7 @@ impl Sketch {
         self.extremes.map(|(_, max)| max)
     }
 
-    /// The `p`-quantile by the definition of [`crate::quantile`] (Hyndman and Fan's type 7), over
+    /// The `p`-quantile by the definition of [`crate::quantile()`] (Hyndman and Fan's type 7), over
     /// order statistics that are each within [`RELATIVE_ERROR`] of their true values. `p` = 0 and 1
     /// are exact. `None` where there are no values or `p` is outside 0 to 1.
     pub fn quantile(&self, p: f64) -> Option<f64> {

@@ -17,7 +17,7 @@ const MAX_INFLATION: f64 = 400.0;
 const MOVED: usize = CELLS + 2 * LARGEST as usize;
 /// Largest radius of a box filter.
 const MAX_RADIUS: usize = 64;
-/// The mass of a density in whole numbers: two boxes of 37 cells keep it below 2^31.
+/// The mass of a density in whole numbers: two boxes of 49 cells keep it below 2^31.
 const MASS: f32 = (1 << 25) as f32;
 /// Counts beyond this are halved until they fit: three boxes keep them below 2^31.
 const MAX_COUNT: usize = 1 << 22;

@@ -3,9 +3,8 @@
 //! Two sums are taken. That of the density's score is the locally most powerful one for a small
 //! step (Cox and Hinkley, "Theoretical statistics", 1974, 4.8), whatever the noise; that of the
 //! samples themselves, clamped, sees larger ones that few samples follow. Where neither strays
-//! further than four in six unchanged series let them, nothing is worth a closer look: of 3,000
-//! series with a step of 5 % and ten samples after it, 5 were found by a closer look at all of them
-//! and not by that.
+//! further than in two of three unchanged series, nothing is worth a closer look: of 3,000 series
+//! with a step of 5 % and ten samples after it, that left out 5 that a look at all of them found.
 
 use super::model::Model;
 
