@@ -7,6 +7,7 @@ mod columns;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::vec::IntoIter;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -21,6 +22,10 @@ pub(crate) const US_PER_DAY: i64 = 86_400_000_000;
 /// Days that one batch may spread over before it has to be written: a clock that jumps about must
 /// not open a file for every block.
 pub const MAX_DAYS_PER_BATCH: usize = 64;
+
+/// Series of a stream's last block that are compared with a series of the next one before it is
+/// looked up as a new one.
+const LOOK_AHEAD: usize = 16;
 
 /// A UTC day, in days since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -279,33 +284,38 @@ impl KnownSeries {
         if !fields.is_empty() && self.fields == fields {
             return;
         }
-        self.places.truncate(block.series.len());
+        let mut before = std::mem::take(&mut self.places).into_iter();
         let mut at = 0;
-        for (place, run) in block.series.iter().enumerate() {
+        for run in block.series.iter() {
             let first = block.ts_us[at..at + run.samples].first();
             at += run.samples;
-            if self.places.get(place).is_some_and(|known| known.is(&run)) {
+            if let Some(known) = take_known(&mut before, &run) {
+                self.places.push(known);
                 continue;
             }
             if let Some(first) = first {
                 seen(&run, *first);
             }
-            let series = Place {
+            self.places.push(Place {
                 metric: run.metric.clone(),
                 labels: Box::from(run.labels),
                 keys: shared.series_keys(&run),
                 told: first.is_some(),
-            };
-            match self.places.get_mut(place) {
-                Some(known) => *known = series,
-                None => self.places.push(series),
-            }
+            });
         }
         self.fields.clear();
         if self.places.iter().all(|place| place.told) {
             self.fields.extend_from_slice(fields);
         }
     }
+}
+
+/// The series out of those of the block before, where it comes next there, or soon: processes come
+/// and go, and all other series keep their order.
+fn take_known(before: &mut IntoIter<Place>, run: &SeriesRun<'_>) -> Option<Place> {
+    let ahead = before.as_slice().iter().take(LOOK_AHEAD);
+    let at = ahead.enumerate().find(|(_, known)| known.is(run))?.0;
+    before.nth(at)
 }
 
 impl Place {

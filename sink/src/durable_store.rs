@@ -260,4 +260,23 @@ mod tests {
             .collect();
         assert_eq!(left.len(), 1, "a temporary file was left behind");
     }
+
+    #[tokio::test]
+    async fn a_listing_from_a_name_on_leaves_out_what_is_before() {
+        use futures::TryStreamExt as _;
+
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = DurableStore::new(dir.path()).expect("store");
+        for name in ["log/1.json", "log/2.json", "log/3.json"] {
+            store.put(&name.into(), "x".into()).await.expect("put");
+        }
+        let listed = store.list_with_offset(Some(&"log".into()), &"log/1.json".into());
+        let mut listed: Vec<String> = listed
+            .map_ok(|meta| meta.location.to_string())
+            .try_collect()
+            .await
+            .expect("listed");
+        listed.sort_unstable();
+        assert_eq!(listed, ["log/2.json", "log/3.json"]);
+    }
 }

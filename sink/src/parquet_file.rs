@@ -33,6 +33,8 @@ pub const RAW_PREFIX: &str = "raw-";
 /// The prefix of a compacted file's name.
 pub const COMPACTED_PREFIX: &str = "sorted-";
 const ROWS_PER_GROUP: usize = 1 << 20;
+/// Columns of `f64`, of samples and of rollups.
+const FLOATS: [&str; 7] = ["value", "sum", "m2", "min", "max", "first", "last"];
 
 /// A file that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +61,11 @@ pub enum FileError {
     },
 }
 
-/// The encodings of a level, for a table with or without a `value` column.
+/// The encodings of a level, for every table.
 ///
 /// Measured on host samples: `ts` as deltas takes a sixth of the bytes that its default dictionary
-/// takes, and `seq` likewise.
+/// takes, and `seq` likewise; sorted values without a dictionary take 1.43 bytes each where a
+/// dictionary takes 2.02, because zstd sees the bytes that neighbours share.
 pub fn properties(level: Level) -> WriterProperties {
     let zstd = |level| ZstdLevel::try_new(level).map_or(Compression::SNAPPY, Compression::ZSTD);
     let builder = WriterProperties::builder()
@@ -73,13 +76,14 @@ pub fn properties(level: Level) -> WriterProperties {
     let builder = builder
         .set_column_dictionary_enabled(ColumnPath::from("sketch"), false)
         .set_column_statistics_enabled(ColumnPath::from("sketch"), EnabledStatistics::None);
-    match level {
-        Level::Raw => builder
-            .set_compression(zstd(1))
-            .set_column_dictionary_enabled(ColumnPath::from("value"), false)
-            .build(),
-        Level::Compacted => builder.set_compression(zstd(3)).build(),
-    }
+    let builder = FLOATS.iter().fold(builder, |builder, column| {
+        builder.set_column_dictionary_enabled(ColumnPath::from(*column), false)
+    });
+    let compression = match level {
+        Level::Raw => zstd(1),
+        Level::Compacted => zstd(3),
+    };
+    builder.set_compression(compression).build()
 }
 
 fn deltas(builder: WriterPropertiesBuilder, column: &str) -> WriterPropertiesBuilder {
