@@ -262,10 +262,7 @@ fn decode_times(
             let step = steps.next_signed().ok_or_else(|| malformed("tick_step"))?;
             at = at.wrapping_add(step as i32);
             let ts_us = usize::try_from(at).ok().and_then(|at| ticks.get(at));
-            times.push(*ts_us.ok_or_else(|| DecodeError::BadField {
-                field: "tick_step",
-                value: at as u64,
-            })?);
+            times.push(*ts_us.ok_or_else(|| no_such_tick(at))?);
         }
     }
     Ok(times)
@@ -301,6 +298,13 @@ fn decode_values(
         }
     }
     Ok(values)
+}
+
+fn no_such_tick(at: i32) -> DecodeError {
+    DecodeError::BadField {
+        field: "tick_step",
+        value: at as u64,
+    }
 }
 
 /// The scales ask for other values than there are.
