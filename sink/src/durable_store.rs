@@ -12,7 +12,8 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -38,6 +39,36 @@ impl DurableStore {
             inner,
             root: root.to_path_buf(),
         })
+    }
+}
+
+impl DurableStore {
+    /// The files of a directory whose names come after one of its own; `None` where it holds more
+    /// than files, or changes meanwhile.
+    fn files_after(&self, dir: &Path, offset: &Path) -> Option<Vec<ObjectMeta>> {
+        let after = offset.as_ref().strip_prefix(dir.as_ref())?;
+        let after = after.strip_prefix('/').filter(|name| !name.contains('/'))?;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.inner.path_to_filesystem(dir).ok()?).ok()? {
+            let entry = entry.ok()?;
+            if !entry.file_type().ok()?.is_file() {
+                return None;
+            }
+            let name = entry.file_name();
+            let name = name.to_str()?;
+            if name <= after {
+                continue;
+            }
+            let metadata = entry.metadata().ok()?;
+            found.push(ObjectMeta {
+                location: Path::parse(format!("{dir}/{name}")).ok()?,
+                last_modified: metadata.modified().ok()?.into(),
+                size: metadata.len(),
+                e_tag: None,
+                version: None,
+            });
+        }
+        Some(found)
     }
 }
 
@@ -116,14 +147,17 @@ impl ObjectStore for DurableStore {
         self.inner.list(prefix)
     }
 
-    // Every commit asks what came after the version that it builds on: only that is looked at, and
-    // not every entry that the log still holds.
+    // Every commit asks what came after the version that it builds on. The inner store makes a URL of
+    // every entry that the log still holds, which is what made commits dearer as the log grew.
     fn list_with_offset(
         &self,
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        match prefix.and_then(|prefix| self.files_after(prefix, offset)) {
+            Some(found) => stream::iter(found.into_iter().map(Ok)).boxed(),
+            None => self.inner.list_with_offset(prefix, offset),
+        }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
