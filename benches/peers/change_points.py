@@ -7,8 +7,8 @@ charged CPU time of one thread, the least of five passes, without the start of a
 reading the file. Alarms are counted as well: every one is false but for those at weekends, which a
 daily series of 250 hours is too short to tell from steps.
 
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install numpy apache-otava ruptures
-    /tmp/peers/bin/python benches/peers/change_points.py --series 20
+    python3 -m venv venv && venv/bin/pip install numpy apache-otava ruptures
+    venv/bin/python benches/peers/change_points.py --series 20
 
 A peer that is missing is named and left out.
 """
