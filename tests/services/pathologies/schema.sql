@@ -31,7 +31,7 @@ INSERT INTO prices SELECT g, g FROM generate_series(1, 6000) g;
 
 -- Searched without any index that would help: too small for one, and slow.
 CREATE TABLE notes (id int PRIMARY KEY, body text);
-INSERT INTO notes SELECT g, repeat(md5(g::text), 12) FROM generate_series(1, 16000) g;
+INSERT INTO notes SELECT g, repeat(md5(g::text), 24) FROM generate_series(1, 9000) g;
 
 -- Sorted as a whole.
 CREATE TABLE reports (id int PRIMARY KEY, body text);
