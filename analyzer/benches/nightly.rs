@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use driftline_analyzer::nightly::{self, NightlyOptions, nightly};
+use driftline_analyzer::nightly::{self, Finding, NightlyOptions, nightly};
 use driftline_analyzer::{
     At, Engine, EngineConfig, Lake, LakeOptions, QueryOptions, Tail, Window, rule,
 };
@@ -162,7 +162,7 @@ fn spool(log: &Path, host: usize, arguments: &Arguments) -> Result<usize, Failur
             let time = (at_s % DAY_S) as f64 / DAY_S as f64 * std::f64::consts::TAU;
             for (place, level) in levels.iter_mut().enumerate() {
                 let number = first + place;
-                let stepped = number % STEP_IN == 7 && at_s >= step_s;
+                let stepped = has_step(number) && at_s >= step_s;
                 let value = 100.0
                     * (1.0 + 0.1 * time.sin() + 0.1 * (noise.uniform() - 0.5))
                     * if stepped { 1.4 } else { 1.0 };
@@ -189,6 +189,10 @@ fn spool(log: &Path, host: usize, arguments: &Arguments) -> Result<usize, Failur
     }
     writer.close()?;
     Ok(written)
+}
+
+fn has_step(number: usize) -> bool {
+    number % STEP_IN == 7
 }
 
 fn one(number: usize) -> Result<Series, Failure> {
@@ -270,6 +274,7 @@ async fn analyse(data: &Path, arguments: &Arguments) -> Result<(), Failure> {
         analysed.findings.len(),
         peak_memory_mib()?
     );
+    told(&analysed.findings, arguments.series);
     if arguments.sql {
         let rule = rule::built_in_named("minute_series_points")?;
         let given = [
@@ -302,6 +307,38 @@ async fn analyse(data: &Path, arguments: &Arguments) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Which of the planted steps are among the findings, and what else is.
+fn told(findings: &[Finding], series: usize) {
+    let planted: Vec<String> = (0..series)
+        .filter(|number| has_step(*number))
+        .map(|number| format!("=u{number}}}"))
+        .collect();
+    let is_planted = |name: &str| {
+        planted
+            .iter()
+            .any(|planted| name.contains(planted.as_str()))
+    };
+    let evidence = || findings.iter().flat_map(|finding| &finding.evidence);
+    let found = evidence().filter(|found| is_planted(&found.name)).count();
+    println!("{found} of {} planted steps are told", planted.len());
+    for finding in findings {
+        for other in finding
+            .evidence
+            .iter()
+            .filter(|other| !is_planted(&other.name))
+        {
+            println!(
+                "not planted: {} at {} s of the day: {:?} to {:?}, p {:.1e}",
+                other.name,
+                finding.onset_us / SECOND_US % DAY_S,
+                other.before,
+                other.after,
+                other.p_value
+            );
+        }
+    }
 }
 
 /// Two numbers of each series.
