@@ -35,6 +35,9 @@ const LEAST_EDGE: usize = 3;
 const ABRUPT: f64 = 1.4;
 /// An edge beside a step is its shadow up to this share of it; of a clean step it is half.
 const SHADOW: f64 = 0.75;
+/// A level that lasts no longer, and after which the series is back, is an event of a day and no lasting
+/// change, as long as no other day is known to hold it against.
+const BRIEF_HOURS: usize = 3;
 /// The share of a change that must be seen in other ways too: as an edge, or against last week.
 const SEEN: f64 = 0.5;
 
@@ -49,15 +52,17 @@ pub fn detect(values: &[f64], per_day: usize, options: &Options) -> Vec<ChangePo
     }
     let series = Scaled::new(values);
     if n < 2 * per_day {
-        let mut changes = changepoint::detect(values, options);
+        let changes = changepoint::detect(values, options);
         let parts = parts(&changes, n);
         let window = (per_day / EDGES_OF_DAY).min(n / EDGES_OF_SERIES);
         let window = window.max(LEAST_EDGE);
-        keep(&mut changes, &parts, |change, part| {
-            series.is_abrupt(change, window)
-                || series.moves_against(per_day, part, options.confidence)
+        let mut kept = changes.clone();
+        keep(&mut kept, &parts, |change, part| {
+            !series.is_brief(per_day, &changes, part)
+                && (series.is_abrupt(change, window)
+                    || series.moves_against(change, per_day, part, options.confidence))
         });
-        return changes;
+        return kept;
     }
     let mut changes = match series.follows_day(per_day) {
         true => series.against_earlier_days(values, per_day, options),
@@ -180,8 +185,36 @@ impl Scaled {
         )
     }
 
-    /// Whether a series leaves at a place what it did a day before, and surely so.
-    fn moves_against(&self, per_day: usize, part: Part, confidence: f64) -> bool {
+    /// Whether a change begins or ends a level of some hours after which the series is back.
+    fn is_brief(&self, per_day: usize, changes: &[ChangePoint], part: Part) -> bool {
+        let n = self.values.len();
+        let bound = |place: usize| match place {
+            0 => 0,
+            place => changes.get(place - 1).map_or(n, |change| change.index),
+        };
+        let number = changes.partition_point(|change| change.index < part.at);
+        [number, number + 1].into_iter().any(|level| {
+            if level == 0 || level == changes.len() {
+                return false;
+            }
+            let levels = [level - 1, level, level + 1]
+                .map(|level| middle(&self.values[bound(level)..bound(level + 1)]));
+            let [Some(before), Some(during), Some(after)] = levels else {
+                return false;
+            };
+            let brief = bound(level + 1) - bound(level) <= BRIEF_HOURS * per_day / PARTS;
+            brief && (after - before).abs() < (1.0 - SEEN) * (during - before).abs()
+        })
+    }
+
+    /// Whether a series leaves at a place what it did a day before, surely and by most of a change.
+    fn moves_against(
+        &self,
+        change: &ChangePoint,
+        per_day: usize,
+        part: Part,
+        confidence: f64,
+    ) -> bool {
         let (before, after) = self.against(per_day, per_day, part);
         let (Some(early), Some(late)) = (median(&before), median(&after)) else {
             return false;
@@ -193,7 +226,7 @@ impl Scaled {
             .ci_lo
             .zip(shift.ci_hi)
             .is_some_and(|(lo, hi)| lo > 0.0 || hi < 0.0);
-        sure && early.abs() < late.abs()
+        sure && early.abs() < late.abs() && (late - early) / self.size(change) > SEEN
     }
 
     /// Whether a change did not come a week before as well; so where nothing is known of that time.
