@@ -5,6 +5,7 @@
 
 mod fleet;
 mod input;
+mod stream;
 mod tables;
 
 use std::fmt::Write as _;
@@ -17,15 +18,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
+use driftline_analyzer::Calendar;
+use driftline_stats::changepoint::{self, ChangePoint};
 use driftline_stats::runs::{self, Metric};
-use driftline_stats::{anomaly, changepoint};
+use driftline_stats::{anomaly, daily};
 
-use self::input::{CaseInput, InputError, SeriesInput, SeriesReader, read_cases};
+use self::input::{CaseInput, Days, InputError, SeriesInput, SeriesReader, read_cases};
 use crate::cli::{Settings, parse_time};
 use crate::exit::{Outcome, UsageError};
 
 /// Series that are in memory at a time, but for the fleet, which is judged as a whole.
 const CHUNK: usize = 2_048;
+const DAY_S: i64 = 86_400;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,8 +50,8 @@ pub(crate) struct DetectArgs {
     /// What to look for
     #[arg(long, value_enum, default_value = "change-point")]
     mode: Mode,
-    /// A CSV file: series,timestamp,value, the rows of a series together and in order; to compare:
-    /// case,arm,run,value [default: the tables]
+    /// A CSV file, or - for stdin: series,timestamp,value, the rows of a series together and in order;
+    /// to compare: case,arm,run,value [default: the tables]
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Where the CSV of what was found goes [default: stdout]
@@ -59,6 +63,13 @@ pub(crate) struct DetectArgs {
     /// Only this metric of the tables
     #[arg(long, value_name = "NAME", conflicts_with = "input")]
     metric: Option<String>,
+    /// Rows may come mixed and at any time, as from `tail -f`: each change is written as soon as it is found
+    #[arg(long, requires = "input", conflicts_with = "daily")]
+    stream: bool,
+    /// Hold each series of the file against its own earlier days at the same time, as is done with those of
+    /// the tables: for a few hours to three weeks of evenly spaced samples
+    #[arg(long, requires = "input")]
+    daily: bool,
     /// Samples of a daily cycle on the fleet's grid [default: a day's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     period: Option<u32>,
@@ -66,10 +77,24 @@ pub(crate) struct DetectArgs {
 
 /// `driftline detect`.
 pub(crate) fn run(settings: &Settings, args: &DetectArgs) -> anyhow::Result<Outcome> {
+    if args.mode != Mode::ChangePoint && (args.stream || args.daily) {
+        bail!(UsageError(
+            "--stream and --daily are for change points".to_owned()
+        ));
+    }
+    if let (Some(path), true) = (&args.input, args.stream) {
+        return stream::detect(path, args.output.as_deref());
+    }
     let text = match (&args.input, args.mode) {
         (Some(path), Mode::Compare) => compare(&read_cases(path).map_err(asked)?),
         (Some(path), Mode::Fleet) => fleet::detect(all(path)?, args.period),
-        (Some(path), mode) => series(path, mode)?,
+        (Some(path), mode) => {
+            let calendar = match args.daily {
+                true => Some(settings.config.nightly.calendar()?),
+                false => None,
+            };
+            series(path, mode, calendar)?
+        }
         (None, Mode::Compare) => bail!(UsageError(
             "to compare load runs of the tables: driftline compare RUN_A RUN_B".to_owned()
         )),
@@ -105,12 +130,15 @@ fn all(path: &Path) -> anyhow::Result<Vec<SeriesInput>> {
     Ok(all)
 }
 
-fn series(path: &Path, mode: Mode) -> anyhow::Result<String> {
+fn series(path: &Path, mode: Mode, daily: Option<Calendar>) -> anyhow::Result<String> {
     let mut reader = SeriesReader::open(path).map_err(asked)?;
     let mut text = header(mode);
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
-        let next = reader.read().map_err(asked)?;
+        let mut next = reader.read().map_err(asked)?;
+        if let (Some(series), Some(calendar)) = (&mut next, daily) {
+            series.days = Some(days(series, calendar)?);
+        }
         let ended = next.is_none();
         chunk.extend(next);
         if ended || chunk.len() == CHUNK {
@@ -121,6 +149,24 @@ fn series(path: &Path, mode: Mode) -> anyhow::Result<String> {
             return Ok(text);
         }
     }
+}
+
+/// What is known of a series of a file that may follow the day.
+fn days(series: &SeriesInput, calendar: Calendar) -> anyhow::Result<Days> {
+    let last_us = series
+        .timestamps
+        .last()
+        .map(|at_s| at_s.saturating_mul(1_000_000));
+    let uneven = || {
+        UsageError(format!(
+            "the samples of {} are not evenly spaced, gaps aside; without --daily, their order is all that counts",
+            series.name
+        ))
+    };
+    Ok(Days {
+        step_s: series.step_s().ok_or_else(uneven)?,
+        weekend: last_us.is_some_and(|last_us| calendar.is_weekend(last_us)),
+    })
 }
 
 /// What is written of each series, in the order of the series.
@@ -174,30 +220,41 @@ fn rows_of(mode: Mode) -> fn(&SeriesInput) -> String {
 }
 
 fn change_points(series: &SeriesInput) -> String {
-    let mut text = String::new();
-    for change in changepoint::detect(&series.values, &changepoint::Options::default()) {
-        let percent = |share: Option<f64>| share.map(|s| format!("{:.6}", 100.0 * s));
-        let [effect, lo, hi] = [
-            percent(change.relative),
-            percent(change.interval.map(|(lo, _)| lo)),
-            percent(change.interval.map(|(_, hi)| hi)),
-        ]
-        .map(Option::unwrap_or_default);
-        let direction = match change.direction {
-            changepoint::Direction::Up => "up",
-            changepoint::Direction::Down => "down",
-        };
-        writeln!(
-            text,
-            "{},{},{effect},{lo},{hi},{:.3e},{direction},{}",
-            quoted(&series.name),
-            change.index,
-            change.p_value,
-            series.timestamps[change.index]
-        )
-        .expect("a String takes everything");
-    }
-    text
+    let changes = match series.days {
+        Some(days) => {
+            let options = daily::Options {
+                weekend: days.weekend,
+                ..daily::Options::of_day(usize::try_from(DAY_S / days.step_s).unwrap_or(1))
+            };
+            daily::detect_at(&series.timestamps, &series.values, days.step_s, &options)
+        }
+        None => changepoint::detect(&series.values, &changepoint::Options::default()),
+    };
+    let row = |change: &ChangePoint| {
+        let place = change.index as u64;
+        change_point(&series.name, change, place, series.timestamps[change.index])
+    };
+    changes.iter().map(row).collect()
+}
+
+/// The row of a change, at a place counted from 0.
+fn change_point(series: &str, change: &ChangePoint, place: u64, at_s: i64) -> String {
+    let percent = |share: Option<f64>| share.map(|s| format!("{:.6}", 100.0 * s));
+    let [effect, lo, hi] = [
+        percent(change.relative),
+        percent(change.interval.map(|(lo, _)| lo)),
+        percent(change.interval.map(|(_, hi)| hi)),
+    ]
+    .map(Option::unwrap_or_default);
+    let direction = match change.direction {
+        changepoint::Direction::Up => "up",
+        changepoint::Direction::Down => "down",
+    };
+    format!(
+        "{},{place},{effect},{lo},{hi},{:.3e},{direction},{at_s}\n",
+        quoted(series),
+        change.p_value
+    )
 }
 
 fn anomalies(series: &SeriesInput) -> String {
@@ -288,6 +345,7 @@ mod tests {
                 name: format!("s{number}"),
                 timestamps: (0..120).map(|at| at * 300).collect(),
                 values: (0..120).map(value).collect(),
+                days: None,
             }
         });
         let series: Vec<SeriesInput> = series.collect();

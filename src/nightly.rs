@@ -99,6 +99,7 @@ pub(crate) fn run(settings: &Settings, args: &NightlyArgs) -> anyhow::Result<Out
     let date = args.date.or_else(yesterday);
     let date = date.context("this machine's clock is out of range")?;
     let options = NightlyOptions {
+        calendar,
         history_us: i64::try_from(args.history.as_micros())?,
         min_effect_pct: args.min_effect,
         ..NightlyOptions::default()

@@ -84,6 +84,7 @@ pub(crate) fn run(settings: &Settings, command: &ValidateCommand) -> anyhow::Res
             until_us,
         },
         nightly: NightlyOptions {
+            calendar: settings.config.nightly.calendar()?,
             min_effect_pct: args.min_effect,
             ..NightlyOptions::default()
         },

@@ -3,7 +3,8 @@
 use std::str::FromStr as _;
 
 use chrono::{
-    DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _,
+    DateTime, Datelike as _, Days, LocalResult, NaiveDate, NaiveDateTime, Offset as _, TimeDelta,
+    TimeZone as _, Weekday,
 };
 use chrono_tz::Tz;
 
@@ -53,6 +54,13 @@ impl Calendar {
     /// The day that a time lies on.
     pub fn date(&self, at_us: i64) -> Option<NaiveDate> {
         self.local(at_us).map(|local| local.date_naive())
+    }
+
+    /// Whether a time lies on a day that a week sets apart from the days before it: Saturday, Sunday, and
+    /// the Monday after.
+    pub fn is_weekend(&self, at_us: i64) -> bool {
+        let day = self.local(at_us).map(|local| local.weekday());
+        matches!(day, Some(Weekday::Sat | Weekday::Sun | Weekday::Mon))
     }
 
     /// By how much local time is ahead of UTC at a time, in seconds.
@@ -121,6 +129,24 @@ mod tests {
         // Samoa went from the 29th to the 31st.
         let apia = Calendar::of("Pacific/Apia").expect("a zone");
         assert_eq!(hours(&apia, "2011-12-30"), None);
+    }
+
+    #[test]
+    fn weekends_are_those_of_the_zone_and_end_with_monday() {
+        let utc = Calendar::default();
+        let tokyo = Calendar::of("Asia/Tokyo").expect("a zone");
+        let noon = |day: &str| utc.day(date(day)).expect("a day").from_us + 12 * HOUR_US;
+        let days = [
+            "2026-01-02",
+            "2026-01-03",
+            "2026-01-04",
+            "2026-01-05",
+            "2026-01-06",
+        ];
+        let weekend = days.map(|day| utc.is_weekend(noon(day)));
+        assert_eq!(weekend, [false, true, true, true, false]);
+        assert!(tokyo.is_weekend(noon("2026-01-02") + 4 * HOUR_US));
+        assert!(!tokyo.is_weekend(noon("2026-01-05") + 4 * HOUR_US));
     }
 
     #[test]

@@ -19,9 +19,9 @@ mod sketches;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type};
-use datafusion::common::{Result, plan_err};
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use arrow::datatypes::{DataType, Field, Fields, Float64Type};
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{AggregateUDF, ColumnarValue, ScalarUDF, WindowUDF};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::prelude::SessionContext;
 
@@ -48,6 +48,22 @@ pub(crate) fn register(context: &SessionContext) {
         context.register_udaf(AggregateUDF::from(function));
     }
     context.register_udwf(WindowUDF::from(counter_rate::CounterRate::new()));
+}
+
+/// The item of a list of structs.
+fn item_of(fields: Fields) -> Arc<Field> {
+    Arc::new(Field::new_list_field(DataType::Struct(fields), true))
+}
+
+/// What a function returns: one value where all of its arguments were single values.
+fn returned(args: &[ColumnarValue], rows: ArrayRef) -> Result<ColumnarValue> {
+    let single = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(_));
+    match args.iter().all(single) {
+        true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+            &rows, 0,
+        )?)),
+        false => Ok(ColumnarValue::Array(rows)),
+    }
 }
 
 /// The type that lists of numbers are brought to.

@@ -11,6 +11,7 @@ pub(crate) mod points;
 mod reopened;
 pub(crate) mod runs;
 
+use crate::calendar::Calendar;
 use crate::columns::Columns;
 use crate::compare::{CompareRunsError, Window};
 use crate::engine::{Engine, EngineError, QueryOptions};
@@ -30,6 +31,8 @@ const STEPS_S: [i64; 4] = [60, 600, 3_600, 86_400];
 pub struct NightlyOptions {
     /// The day.
     pub day: Window,
+    /// Where it lies in the week.
+    pub calendar: Calendar,
     /// How far back before the day's start history is read, in µs.
     pub history_us: i64,
     /// Changes below this percentage of the level before do not count.
@@ -117,6 +120,7 @@ impl Default for NightlyOptions {
                 from_us: 0,
                 until_us: 0,
             },
+            calendar: Calendar::default(),
             history_us: 14 * 86_400 * 1_000_000,
             min_effect_pct: 5.0,
             false_discovery_rate: 0.01,

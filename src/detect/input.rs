@@ -1,11 +1,11 @@
 //! CSV files of series, and of runs: what is wrong with one is said with its line and column.
 //!
-//! A value that is empty, NaN or infinite is a missing one: it keeps its place, so that indices in
+//! The file named `-` is what comes from stdin. A value that is empty, NaN or infinite is a missing one: it keeps its place, so that indices in
 //! the result are those of the file.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord};
@@ -18,6 +18,25 @@ pub(super) struct SeriesInput {
     pub(super) timestamps: Vec<i64>,
     /// NaN where a value is missing.
     pub(super) values: Vec<f64>,
+    /// Where the series is to be held against its own earlier days: how far its samples are apart, in
+    /// seconds, and whether it ends at a weekend.
+    pub(super) days: Option<Days>,
+}
+
+/// What is known of a series that may follow the day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Days {
+    pub(super) step_s: i64,
+    pub(super) weekend: bool,
+}
+
+impl SeriesInput {
+    /// The distance of its samples in seconds, where all distances are that or some times as much.
+    pub(super) fn step_s(&self) -> Option<i64> {
+        let apart = || self.timestamps.windows(2).map(|pair| pair[1] - pair[0]);
+        let step = apart().min()?;
+        (step > 0 && apart().all(|apart| apart % step == 0)).then_some(step)
+    }
 }
 
 /// Both sides of a comparison, each a list of runs, each a list of values.
@@ -57,7 +76,7 @@ pub(super) enum InputError {
 /// Rows of a file with named columns.
 struct Rows {
     path: PathBuf,
-    reader: csv::Reader<BufReader<File>>,
+    reader: csv::Reader<BufReader<Box<dyn Read>>>,
     /// Where each of the wanted columns stands.
     places: Vec<usize>,
     columns: &'static [&'static str],
@@ -71,10 +90,13 @@ impl Rows {
         columns: &'static [&'static str],
         wanted: &'static str,
     ) -> Result<Self, InputError> {
-        let file = File::open(path).map_err(|source| InputError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file: Box<dyn Read> = match path.as_os_str() == "-" {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(path).map_err(|source| InputError::Open {
+                path: path.to_owned(),
+                source,
+            })?),
+        };
         let mut reader = ReaderBuilder::new()
             .flexible(true)
             .from_reader(BufReader::with_capacity(1 << 16, file));
@@ -202,7 +224,54 @@ impl SeriesReader {
             name,
             timestamps: vec![self.rows.time(1)?],
             values: vec![self.rows.value(2)?],
+            days: None,
         })
+    }
+}
+
+/// Rows of a file whose series may be mixed, one after the other.
+pub(super) struct RowReader {
+    rows: Rows,
+}
+
+impl RowReader {
+    pub(super) fn open(path: &Path) -> Result<Self, InputError> {
+        let columns = &["series", "timestamp", "value"];
+        let rows = Rows::open(path, columns, "series,timestamp,value")?;
+        Ok(Self { rows })
+    }
+
+    /// Waits for the next row; `false` at the end.
+    pub(super) fn advance(&mut self) -> Result<bool, InputError> {
+        self.rows.advance()
+    }
+
+    pub(super) fn series(&self) -> Result<&str, InputError> {
+        match self.rows.text(0)? {
+            "" => Err(self.rows.wrong(0, "a series needs a name".to_owned())),
+            name => Ok(name),
+        }
+    }
+
+    /// The time, which is no earlier than the last of its series.
+    pub(super) fn timestamp(&self, last: Option<i64>) -> Result<i64, InputError> {
+        let at_s = self.rows.time(1)?;
+        if last.is_some_and(|last| at_s < last) {
+            let reason = "it lies before the last one of its series";
+            return Err(self.rows.wrong(1, reason.to_owned()));
+        }
+        Ok(at_s)
+    }
+
+    pub(super) fn value(&self) -> Result<f64, InputError> {
+        self.rows.value(2)
+    }
+
+    pub(super) fn too_many(&self, most: usize) -> InputError {
+        self.rows.wrong(
+            0,
+            format!("more than {most} series grow at once; split the input"),
+        )
     }
 }
 

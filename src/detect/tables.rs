@@ -5,7 +5,7 @@ use std::time::Duration;
 use driftline_analyzer::nightly::{PointSeries, series};
 use driftline_analyzer::{At, Window};
 
-use super::input::SeriesInput;
+use super::input::{Days, SeriesInput};
 use crate::cli::Settings;
 use crate::{facts, query};
 
@@ -20,7 +20,8 @@ pub(super) fn read(
         from_us: until_us.saturating_sub(i64::try_from(last.as_micros())?),
         until_us,
     };
-    let (_, all) = query::runtime()?.block_on(async {
+    let weekend = settings.config.nightly.calendar()?.is_weekend(until_us);
+    let (step_s, all) = query::runtime()?.block_on(async {
         let engine = query::open(settings, At::Latest, &[]).await?;
         anyhow::Ok(series(&engine, whole).await?)
     })?;
@@ -29,6 +30,7 @@ pub(super) fn read(
         name: name(&series),
         timestamps: series.at_s,
         values: series.values,
+        days: Some(Days { step_s, weekend }),
     });
     Ok(named.collect())
 }

@@ -7,13 +7,13 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int64Type};
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use driftline_stats::anomaly::{Anomaly, Direction, Options, detect};
 
-use super::coerce_list;
+use super::{coerce_list, item_of, returned};
 
 /// The function.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -38,10 +38,6 @@ fn fields() -> Fields {
         Field::new("expected", DataType::Float64, true),
         Field::new("direction", DataType::Utf8, true),
     ])
-}
-
-fn item() -> Arc<Field> {
-    Arc::new(Field::new_list_field(DataType::Struct(fields()), true))
 }
 
 fn seconds() -> DataType {
@@ -70,14 +66,10 @@ impl ScalarUDFImpl for AnomaliesFunction {
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::List(item()))
+        Ok(DataType::List(item_of(fields())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let [values, times] = arrays.as_slice() else {
             return exec_err!("anomalies takes two lists");
@@ -101,17 +93,12 @@ impl ScalarUDFImpl for AnomaliesFunction {
         let structs = columns(&found)?;
         let offsets = OffsetBuffer::from_lengths(lengths);
         let array: ArrayRef = Arc::new(ListArray::try_new(
-            item(),
+            item_of(fields()),
             offsets,
             Arc::new(structs),
             None,
         )?);
-        if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-                &array, 0,
-            )?));
-        }
-        Ok(ColumnarValue::Array(array))
+        returned(&args.args, array)
     }
 }
 

@@ -8,14 +8,14 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int64Type};
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use driftline_schemas::label_pairs;
 use driftline_stats::fleet::{self, Event, Grid, Options, TimedSeries};
 
-use super::float_list;
+use super::{float_list, item_of, returned};
 
 const TAKES: &str = "fleet_changes takes three lists of one length: labels as text, such as 'host=a,metric=b', and of each series the seconds and the values in order of time; gather them with array_agg";
 
@@ -59,10 +59,6 @@ fn fields() -> Fields {
     ])
 }
 
-fn item() -> Arc<Field> {
-    Arc::new(Field::new_list_field(DataType::Struct(fields()), true))
-}
-
 impl ScalarUDFImpl for FleetChangesFunction {
     fn name(&self) -> &str {
         "fleet_changes"
@@ -94,12 +90,10 @@ impl ScalarUDFImpl for FleetChangesFunction {
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::List(item()))
+        Ok(DataType::List(item_of(fields())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(_));
-        let scalar = args.args.iter().all(scalar);
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let [labels, seconds, values] = arrays.as_slice() else {
             return exec_err!("{TAKES}");
@@ -119,17 +113,12 @@ impl ScalarUDFImpl for FleetChangesFunction {
             lengths.push(found.len() - before);
         }
         let array: ArrayRef = Arc::new(ListArray::try_new(
-            item(),
+            item_of(fields()),
             OffsetBuffer::from_lengths(lengths),
             Arc::new(columns(&found)?),
             None,
         )?);
-        if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-                &array, 0,
-            )?));
-        }
-        Ok(ColumnarValue::Array(array))
+        returned(&args.args, array)
     }
 }
 

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::{coerce_list, float_list, numbers};
+use super::{coerce_list, float_list, numbers, returned};
 use driftline_stats as stats;
 
 /// What to say about the numbers.
@@ -68,10 +68,6 @@ impl ScalarUDFImpl for ListFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let Some(lists) = arrays
             .first()
@@ -96,10 +92,6 @@ impl ScalarUDFImpl for ListFunction {
         };
         let values: Float64Array = (0..lists.len()).map(value).collect::<Result<_>>()?;
         let values: ArrayRef = Arc::new(values);
-        if scalar {
-            let value = datafusion::scalar::ScalarValue::try_from_array(&values, 0)?;
-            return Ok(ColumnarValue::Scalar(value));
-        }
-        Ok(ColumnarValue::Array(values))
+        returned(&args.args, values)
     }
 }

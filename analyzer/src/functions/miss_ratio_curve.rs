@@ -11,11 +11,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
+use datafusion::common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use driftline_stats::reuse::{Options, Reference, Reuse, ReuseSampler, Sampling};
+
+use super::{item_of, returned};
 
 /// The sizes, as shares of all distinct keys.
 const SHARES: [f64; 12] = [
@@ -51,10 +53,6 @@ fn fields() -> Fields {
     names.iter().map(float).collect()
 }
 
-fn item() -> Arc<Field> {
-    Arc::new(Field::new_list_field(DataType::Struct(fields()), true))
-}
-
 fn texts() -> DataType {
     DataType::new_list(DataType::Utf8, true)
 }
@@ -88,14 +86,10 @@ impl ScalarUDFImpl for MissRatioCurve {
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::List(item()))
+        Ok(DataType::List(item_of(fields())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let [keys, thresholds, requests] = arrays.as_slice() else {
             return exec_err!("{USAGE}");
@@ -123,17 +117,12 @@ impl ScalarUDFImpl for MissRatioCurve {
         });
         let structs = StructArray::try_new(fields(), columns.collect(), None)?;
         let array: ArrayRef = Arc::new(ListArray::try_new(
-            item(),
+            item_of(fields()),
             OffsetBuffer::from_lengths(lengths),
             Arc::new(structs),
             Some(NullBuffer::from(known)),
         )?);
-        if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-                &array, 0,
-            )?));
-        }
-        Ok(ColumnarValue::Array(array))
+        returned(&args.args, array)
     }
 }
 

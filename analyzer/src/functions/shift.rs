@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, Float64Type};
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::{coerce_list, numbers};
+use super::{coerce_list, numbers, returned};
 use driftline_stats::{self as stats, Shift};
 
 /// The confidence of the interval where none is given.
@@ -71,10 +71,6 @@ impl ScalarUDFImpl for ShiftFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let [a, b, ..] = arrays.as_slice() else {
             return exec_err!("shift takes two lists");
@@ -93,12 +89,7 @@ impl ScalarUDFImpl for ShiftFunction {
             rows.push((a.len(), b.len(), stats::shift(&a, &b, confidence)));
         }
         let array: ArrayRef = Arc::new(columns(&rows)?);
-        if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-                &array, 0,
-            )?));
-        }
-        Ok(ColumnarValue::Array(array))
+        returned(&args.args, array)
     }
 }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type};
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use driftline_stats::Sketch;
+
+use super::returned;
 
 /// The function.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -57,10 +59,6 @@ impl ScalarUDFImpl for SketchQuantile {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args
-            .args
-            .iter()
-            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let [sketches, ps] = arrays.as_slice() else {
             return exec_err!("sketch_quantile takes a sketch and a share");
@@ -84,11 +82,6 @@ impl ScalarUDFImpl for SketchQuantile {
         };
         let values: Float64Array = (0..sketches.len()).map(value).collect::<Result<_>>()?;
         let values: ArrayRef = Arc::new(values);
-        if scalar {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-                &values, 0,
-            )?));
-        }
-        Ok(ColumnarValue::Array(values))
+        returned(&args.args, values)
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::thread;
 
 use driftline_schemas::label_pairs;
-use driftline_stats::changepoint::{self, ChangePoint, Direction};
+use driftline_stats::changepoint::{ChangePoint, Direction};
 use driftline_stats::{benjamini_hochberg, daily, fleet, median};
 
 use super::plot::{MOST_PLOTS, Plot};
@@ -54,7 +54,7 @@ pub(crate) fn find(series: &[PointSeries], step_s: i64, options: &NightlyOptions
         .filter(|(_, series)| is_judged(series))
         .unzip();
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let found = on_threads(threads, &judged, step_s);
+    let found = on_threads(threads, &judged, step_s, &judging(options, step_s));
     // Every series is one test, whether it raised an alarm or not.
     let p_values: Vec<f64> = found
         .iter()
@@ -95,11 +95,15 @@ pub(super) fn on_threads(
     threads: usize,
     series: &[&PointSeries],
     step_s: i64,
+    options: &daily::Options,
 ) -> Vec<Vec<ChangePoint>> {
     let size = series.len().div_ceil(threads.max(1)).max(1);
     thread::scope(|scope| {
         let detect = |part: &[&PointSeries]| -> Vec<Vec<ChangePoint>> {
-            part.iter().map(|series| lasting(series, step_s)).collect()
+            let lasting = |series: &&PointSeries| {
+                daily::detect_at(&series.at_s, &series.values, step_s, options)
+            };
+            part.iter().map(lasting).collect()
         };
         let workers: Vec<_> = series
             .chunks(size)
@@ -114,29 +118,12 @@ pub(super) fn on_threads(
     })
 }
 
-/// The changes of a series, by the places of its points. Steps of time without one keep their
-/// place in the day.
-fn lasting(series: &PointSeries, step_s: i64) -> Vec<ChangePoint> {
-    let per_day = usize::try_from(DAY_S / step_s).unwrap_or(1);
-    let options = changepoint::Options::default();
-    let (Some(first), Some(last)) = (series.at_s.first(), series.at_s.last()) else {
-        return Vec::new();
-    };
-    let place = |at_s: &i64| usize::try_from((at_s - first) / step_s).unwrap_or(0);
-    if place(last) + 1 == series.values.len() {
-        return daily::detect(&series.values, per_day, &options);
+/// How the series are judged on the day.
+pub(super) fn judging(options: &NightlyOptions, step_s: i64) -> daily::Options {
+    daily::Options {
+        weekend: options.calendar.is_weekend(options.day.from_us),
+        ..daily::Options::of_day(usize::try_from(DAY_S / step_s).unwrap_or(1))
     }
-    let mut values = vec![f64::NAN; place(last) + 1];
-    for (at_s, value) in series.at_s.iter().zip(&series.values) {
-        values[place(at_s)] = *value;
-    }
-    let mut changes = daily::detect(&values, per_day, &options);
-    for change in &mut changes {
-        change.index = series
-            .at_s
-            .partition_point(|at_s| place(at_s) < change.index);
-    }
-    changes
 }
 
 /// A change as an alarm, when it began on the day and even the near end of its interval is large

@@ -79,9 +79,10 @@ async fn any_number_of_partitions_and_threads_says_the_same() {
     let engine = crate::testing::engine(lake).await;
     let (step_s, all) = super::series(&engine, whole).await.expect("series");
     let all: Vec<&PointSeries> = all.iter().collect();
-    let first = format!("{:?}", changes::on_threads(1, &all, step_s));
+    let judging = changes::judging(&second_day(), step_s);
+    let first = format!("{:?}", changes::on_threads(1, &all, step_s, &judging));
     for threads in [2, 4, 50] {
-        let other = format!("{:?}", changes::on_threads(threads, &all, step_s));
+        let other = format!("{:?}", changes::on_threads(threads, &all, step_s, &judging));
         assert_eq!(other, first, "{threads} threads");
     }
 }

@@ -5,7 +5,7 @@
 //! analysis cuts them. An alarm is a change of the last day of which even the near bound is 5 %, among changes
 //! at p ≤ 0.005. Each line holds first what [`changepoint::detect`] alone makes of the same series.
 
-use driftline_stats::changepoint::{self, ChangePoint, Options};
+use driftline_stats::changepoint::{self, ChangePoint};
 use driftline_stats::daily;
 use driftline_stats::noise::{Cycle, Days, Noise};
 
@@ -48,7 +48,7 @@ fn main() {
                 let kind = Days::any(&mut noise, cycle, memory, per_day);
                 if run < unchanged {
                     let series = kind.series(&mut noise, &vec![1.0; n]);
-                    for (count, places) in alarms.iter_mut().zip(places(&series, per_day)) {
+                    for (count, places) in alarms.iter_mut().zip(places(&series, &kind)) {
                         *count += u64::from(!places.is_empty());
                     }
                 }
@@ -77,20 +77,23 @@ fn plant(kind: &Days, n: usize, noise: &mut Noise, found: &mut [[u32; STEPS.len(
             .map(|place| if place < at { 1.0 } else { 1.0 + step })
             .collect();
         let series = kind.series(noise, &factors);
-        for (found, places) in found.iter_mut().zip(places(&series, kind.per_day)) {
+        for (found, places) in found.iter_mut().zip(places(&series, kind)) {
             let hit = places.iter().any(|place| place.abs_diff(at) <= MIN_SIDE);
             found[column] += u32::from(hit);
         }
     }
 }
 
-fn places(series: &[f64], per_day: usize) -> [Vec<usize>; 2] {
-    let options = Options::default();
+fn places(series: &[f64], kind: &Days) -> [Vec<usize>; 2] {
+    let options = daily::Options {
+        weekend: kind.cycle == Cycle::WorkingWeek && kind.ends_at_a_weekend(series.len()),
+        ..daily::Options::of_day(kind.per_day)
+    };
     [
-        changepoint::detect(series, &options),
-        daily::detect(series, per_day, &options),
+        changepoint::detect(series, &options.steps),
+        daily::detect(series, &options),
     ]
-    .map(|changes| alarms(&changes, series.len(), per_day))
+    .map(|changes| alarms(&changes, series.len(), kind.per_day))
 }
 
 /// The gates of the nightly analysis.

@@ -6,10 +6,10 @@
 //! only what moves more abruptly than anything else in the series counts.
 //!
 //! What is said is said of the last day; steps in the first one cannot be told from its cycle. From
-//! three weeks on [`crate::seasonal`] knows the week and does better. A first weekend looks like a change,
-//! and is told as one. Steps themselves are found by [`crate::changepoint`].
+//! three weeks on [`crate::seasonal`] knows the week and does better. A first weekend looks like a change:
+//! on such a day, too, only what moves abruptly counts. Steps themselves are found by [`crate::changepoint`].
 
-use crate::changepoint::{self, ChangePoint, Options};
+use crate::changepoint::{self, ChangePoint};
 use crate::robust::median;
 use crate::seasonal::center;
 use crate::shift;
@@ -41,38 +41,83 @@ const BRIEF_HOURS: usize = 3;
 /// The share of a change that must be seen in other ways too: as an edge, or against last week.
 const SEEN: f64 = 0.5;
 
-/// The lasting steps of a series with this many samples a day, in time order.
+/// What is known of a series besides its values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Samples of a day.
+    pub per_day: usize,
+    /// Whether the last day is one that a week sets apart from the days before it: Saturday, Sunday, and
+    /// the Monday after.
+    pub weekend: bool,
+    /// How steps are looked for.
+    pub steps: changepoint::Options,
+}
+
+impl Options {
+    /// For so many samples a day, and a last day that is like the days before it.
+    pub fn of_day(per_day: usize) -> Self {
+        Self {
+            per_day,
+            weekend: false,
+            steps: changepoint::Options::default(),
+        }
+    }
+}
+
+/// The lasting steps of a series, in time order.
 ///
 /// Samples are evenly spaced; what is missing is NaN, and keeps its place. Indices refer to the slice
 /// as given. Effects of series that follow the day are against earlier days at the same time.
-pub fn detect(values: &[f64], per_day: usize, options: &Options) -> Vec<ChangePoint> {
-    let n = values.len();
+pub fn detect(values: &[f64], options: &Options) -> Vec<ChangePoint> {
+    let (n, per_day) = (values.len(), options.per_day);
     if n >= KNOWN_DAYS * per_day || per_day < PARTS {
-        return changepoint::detect(values, options);
+        return changepoint::detect(values, &options.steps);
     }
     let series = Scaled::new(values);
     if n < 2 * per_day {
-        let changes = changepoint::detect(values, options);
+        let changes = changepoint::detect(values, &options.steps);
         let parts = parts(&changes, n);
         let window = (per_day / EDGES_OF_DAY).min(n / EDGES_OF_SERIES);
         let window = window.max(LEAST_EDGE);
         let mut kept = changes.clone();
+        let confidence = options.steps.confidence;
         keep(&mut kept, &parts, |change, part| {
             !series.is_brief(per_day, &changes, part)
                 && (series.is_abrupt(change, window)
-                    || series.moves_against(change, per_day, part, options.confidence))
+                    || series.moves_against(change, per_day, part, confidence))
         });
         return kept;
     }
     let mut changes = match series.follows_day(per_day) {
-        true => series.against_earlier_days(values, per_day, options),
-        false => changepoint::detect(values, options),
+        true => series.against_earlier_days(values, options),
+        false => changepoint::detect(values, &options.steps),
     };
     if n > WEEK * per_day {
         let parts = parts(&changes, n);
         keep(&mut changes, &parts, |change, part| {
             series.is_new_to_the_week(change, per_day, part)
         });
+    }
+    changes
+}
+
+/// [`detect`] for samples at these times in seconds, in order and `step_s` apart but for gaps. Indices refer
+/// to the samples as given.
+pub fn detect_at(at_s: &[i64], values: &[f64], step_s: i64, options: &Options) -> Vec<ChangePoint> {
+    let (Some(first), Some(last)) = (at_s.first(), at_s.last()) else {
+        return Vec::new();
+    };
+    let place = |at_s: &i64| usize::try_from((at_s - first) / step_s.max(1)).unwrap_or(0);
+    if place(last) + 1 == values.len() {
+        return detect(values, options);
+    }
+    let mut spread = vec![f64::NAN; place(last) + 1];
+    for (at_s, value) in at_s.iter().zip(values) {
+        spread[place(at_s)] = *value;
+    }
+    let mut changes = detect(&spread, options);
+    for change in &mut changes {
+        change.index = at_s.partition_point(|at_s| place(at_s) < change.index);
     }
     changes
 }
@@ -132,12 +177,8 @@ impl Scaled {
     ///
     /// A day that began with a step is itself an earlier day later on, and the step then looks like one
     /// back: from away from the earlier days to nearer to them. Such steps are left out.
-    fn against_earlier_days(
-        &self,
-        values: &[f64],
-        per_day: usize,
-        options: &Options,
-    ) -> Vec<ChangePoint> {
+    fn against_earlier_days(&self, values: &[f64], options: &Options) -> Vec<ChangePoint> {
+        let per_day = options.per_day;
         let Some(level) = middle(values) else {
             return Vec::new();
         };
@@ -152,12 +193,17 @@ impl Scaled {
                 false => self.moved(level, self.values[at] - center(&mut earlier)),
             });
         }
-        let mut changes = changepoint::detect(&moved, options);
+        let mut changes = changepoint::detect(&moved, &options.steps);
         let parts = parts(&changes, moved.len());
         keep(&mut changes, &parts, |_, part| {
             let away = |part: &[f64]| middle(part).map_or(0.0, |middle| (middle - level).abs());
             away(&moved[part.from..part.at]) < away(&moved[part.at..part.until])
         });
+        if options.weekend && values.len() <= (WEEK + 1) * per_day {
+            let series = Self::new(&moved);
+            let window = (per_day / EDGES_OF_DAY).max(LEAST_EDGE);
+            changes.retain(|change| series.is_abrupt(change, window));
+        }
         for change in &mut changes {
             change.index += per_day;
         }

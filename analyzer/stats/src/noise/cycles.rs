@@ -4,6 +4,9 @@ use std::f64::consts::TAU;
 
 use super::Noise;
 
+/// Days of a week that a working week leaves quiet.
+const QUIET_DAYS: usize = 2;
+
 /// The shape of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cycle {
@@ -47,7 +50,7 @@ impl Cycle {
             Self::Batch if (0.1..0.142).contains(&time) => 2.0,
             Self::Batch => 0.0,
             Self::WorkingWeek => {
-                let quiet = if day % 7 < 2 { 1.0 / 3.0 } else { 1.0 };
+                let quiet = if day % 7 < QUIET_DAYS { 1.0 / 3.0 } else { 1.0 };
                 quiet * (Self::TwoPeaks.level(day, time) + 0.5) - 0.5
             }
         }
@@ -85,6 +88,12 @@ impl Days {
             per_day,
             weekday: (7.0 * noise.uniform()) as usize,
         }
+    }
+
+    /// Whether the last day of a series of so many samples is one of the two quiet days of a
+    /// [`Cycle::WorkingWeek`], or the one after them.
+    pub fn ends_at_a_weekend(&self, n: usize) -> bool {
+        (n / self.per_day + self.weekday) % 7 <= QUIET_DAYS
     }
 
     /// A series that ends at midnight, whose level is multiplied by `factors`, one for each sample.
