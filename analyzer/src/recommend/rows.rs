@@ -1,6 +1,6 @@
 //! A rule's result, held to the columns that the format promises.
 
-use arrow::array::Array as _;
+use arrow::array::{Array as _, Float64Array, StringArray};
 use serde_json::Value;
 
 use super::Recommendation;
@@ -38,74 +38,88 @@ pub(super) fn read(
     outcomes: &[Outcome],
     rows: &Rows,
 ) -> Result<Vec<Recommendation>, EngineError> {
-    let fields = rows.schema.fields();
-    if let Some(other) = fields
-        .iter()
-        .find(|field| !COLUMNS.contains(&field.name().as_str()))
-    {
-        return Err(wrong(rule, other.name(), "the format has no such column"));
-    }
-    let columns = Columns::new(&rule.id, rows)?;
-    let text = |name| columns.texts(name);
-    let (host, subject, unit) = (text("host")?, text("subject")?, text("unit")?);
-    let target = text("target")?;
-    let statements = match fields.iter().any(|field| field.name() == STATEMENTS) {
-        true => Some(text(STATEMENTS)?),
-        false => None,
-    };
-    let (advice, evidence) = (text("advice")?, text("evidence")?);
-    let (method, action) = (text("saved_method")?, text("action")?);
-    let predicted = columns.floats("predicted")?;
-    let (saved, prior) = (
-        columns.floats("saved_s_per_h")?,
-        columns.floats("confidence")?,
-    );
-    let (observed, threshold) = (columns.floats("observed")?, columns.floats("threshold")?);
-    let mut read = Vec::with_capacity(columns.rows());
-    for row in 0..columns.rows() {
-        for (name, column) in [
-            ("host", &host),
-            ("target", &target),
-            ("subject", &subject),
-            ("advice", &advice),
-            ("evidence", &evidence),
-            ("unit", &unit),
-        ] {
-            if column.is_null(row) {
-                return Err(wrong(rule, name, "it is null"));
-            }
+    let table = Table::new(rule, rows)?;
+    let rows = 0..table.rows;
+    rows.map(|row| table.recommendation(keys, outcomes, row))
+        .collect()
+}
+
+/// The columns of a rule's result.
+struct Table<'r> {
+    rule: &'r Rule,
+    rows: usize,
+    host: StringArray,
+    target: StringArray,
+    subject: StringArray,
+    advice: StringArray,
+    evidence: StringArray,
+    method: StringArray,
+    action: StringArray,
+    unit: StringArray,
+    statements: Option<StringArray>,
+    saved: Float64Array,
+    predicted: Float64Array,
+    prior: Float64Array,
+    observed: Float64Array,
+    threshold: Float64Array,
+}
+
+impl<'r> Table<'r> {
+    fn new(rule: &'r Rule, rows: &Rows) -> Result<Self, EngineError> {
+        let mut names = rows.schema.fields().iter().map(|field| field.name());
+        if let Some(other) = names.find(|name| !COLUMNS.contains(&name.as_str())) {
+            return Err(wrong(rule, other, "the format has no such column"));
         }
-        let prior = optional(&prior, row).filter(|prior| (0.0..=1.0).contains(prior));
-        let prior = prior.ok_or_else(|| wrong(rule, "confidence", "it is not from 0 to 1"))?;
-        let number = |name: &'static str, value: Option<f64>| {
-            let value = value.filter(|value| value.is_finite());
+        let has_statements = rows.schema.column_with_name(STATEMENTS).is_some();
+        let columns = Columns::new(&rule.id, rows)?;
+        let (text, number) = (|name| columns.texts(name), |name| columns.floats(name));
+        Ok(Self {
+            rule,
+            rows: columns.rows(),
+            host: text("host")?,
+            target: text("target")?,
+            subject: text("subject")?,
+            advice: text("advice")?,
+            evidence: text("evidence")?,
+            method: text("saved_method")?,
+            action: text("action")?,
+            unit: text("unit")?,
+            statements: has_statements.then(|| text(STATEMENTS)).transpose()?,
+            saved: number("saved_s_per_h")?,
+            predicted: number("predicted")?,
+            prior: number("confidence")?,
+            observed: number("observed")?,
+            threshold: number("threshold")?,
+        })
+    }
+
+    fn recommendation(
+        &self,
+        keys: &Recommending,
+        outcomes: &[Outcome],
+        row: usize,
+    ) -> Result<Recommendation, EngineError> {
+        let rule = self.rule;
+        let text = |name, column: &StringArray| match column.is_null(row) {
+            true => Err(wrong(rule, name, "it is null")),
+            false => Ok(column.value(row).to_owned()),
+        };
+        let number = |name, column: &Float64Array| {
+            let value = optional(column, row).filter(|value| value.is_finite());
             value.ok_or_else(|| wrong(rule, name, "it is no finite number"))
         };
-        let action = match action.is_valid(row) {
-            false => None,
-            true => Some(typed(action.value(row)).ok_or_else(|| {
-                wrong(
-                    rule,
-                    "action",
-                    "it is no JSON object with a text `kind`; build it by json_object",
-                )
-            })?),
-        };
-        let method = method.is_valid(row).then(|| method.value(row).to_owned());
-        if method
-            .as_deref()
-            .is_some_and(|method| !METHODS.contains(&method))
-        {
-            return Err(wrong(rule, "saved_method", "it is none of E1 to E5"));
-        }
+        let prior = optional(&self.prior, row).filter(|prior| (0.0..=1.0).contains(prior));
+        let prior = prior.ok_or_else(|| wrong(rule, "confidence", "it is not from 0 to 1"))?;
         // What is saved is never less than nothing: a negative estimate means that it is unknown.
-        let saved = optional(&saved, row).filter(|saved| saved.is_finite() && *saved >= 0.0);
+        let saved = optional(&self.saved, row).filter(|saved| saved.is_finite() && *saved >= 0.0);
         let confidence = calibrated(prior, outcomes);
+        let action = self.action(row)?;
         let told = action.as_ref().map(Value::to_string).unwrap_or_default();
-        let (host, subject) = (host.value(row).to_owned(), subject.value(row).to_owned());
-        let target = target.value(row).to_owned();
+        let host = text("host", &self.host)?;
+        let target = text("target", &self.target)?;
+        let subject = text("subject", &self.subject)?;
         let parts = [&rule.id, &host, &target, &subject, &told].map(String::as_str);
-        read.push(Recommendation {
+        Ok(Recommendation {
             id: format!("recommendation-{}", fingerprint(&parts)),
             rule: rule.id.clone(),
             title: keys.title.clone(),
@@ -113,17 +127,13 @@ pub(super) fn read(
             host,
             target,
             subject,
-            advice: advice.value(row).to_owned(),
-            evidence: evidence.value(row).to_owned(),
+            advice: text("advice", &self.advice)?,
+            evidence: text("evidence", &self.evidence)?,
             saved_s_per_h: saved,
-            saved_method: method,
-            predicted: optional(&predicted, row).filter(|predicted| predicted.is_finite()),
+            saved_method: self.method(row)?,
+            predicted: optional(&self.predicted, row).filter(|predicted| predicted.is_finite()),
             interval: None,
-            statements: statements
-                .as_ref()
-                .filter(|statements| statements.is_valid(row))
-                .map(|statements| ids(statements.value(row)))
-                .unwrap_or_default(),
+            statements: self.statements(row),
             prior,
             confidence,
             outcomes: outcomes.len(),
@@ -132,13 +142,38 @@ pub(super) fn read(
             verify: keys.verify,
             undo: keys.undo.clone(),
             action,
-            observed: number("observed", optional(&observed, row))?,
-            threshold: number("threshold", optional(&threshold, row))?,
-            unit: unit.value(row).to_owned(),
+            observed: number("observed", &self.observed)?,
+            threshold: number("threshold", &self.threshold)?,
+            unit: text("unit", &self.unit)?,
             priority: saved.unwrap_or(0.0) * confidence / keys.risk.weight(),
-        });
+        })
     }
-    Ok(read)
+
+    fn action(&self, row: usize) -> Result<Option<Value>, EngineError> {
+        if self.action.is_null(row) {
+            return Ok(None);
+        }
+        let reason = "it is no JSON object with a text `kind`; build it by json_object";
+        let typed = typed(self.action.value(row));
+        typed
+            .map(Some)
+            .ok_or_else(|| wrong(self.rule, "action", reason))
+    }
+
+    fn method(&self, row: usize) -> Result<Option<String>, EngineError> {
+        let method = self.method.is_valid(row).then(|| self.method.value(row));
+        if method.is_some_and(|method| !METHODS.contains(&method)) {
+            let reason = "it is none of E1 to E5";
+            return Err(wrong(self.rule, "saved_method", reason));
+        }
+        Ok(method.map(str::to_owned))
+    }
+
+    fn statements(&self, row: usize) -> Vec<i64> {
+        let statements = self.statements.as_ref();
+        let there = statements.filter(|statements| statements.is_valid(row));
+        there.map_or_else(Vec::new, |statements| ids(statements.value(row)))
+    }
 }
 
 fn ids(text: &str) -> Vec<i64> {
