@@ -2,9 +2,11 @@
 //!
 //! The statistics themselves are pure and stand in `driftline_stats`; here they meet Arrow arrays.
 
+mod adjusted_shift;
 mod aggregates;
 mod anomalies;
 mod change_points;
+mod compare_runs;
 mod counter_rate;
 mod fleet_changes;
 pub(crate) mod human;
@@ -13,6 +15,7 @@ mod label;
 mod lists;
 mod lookback;
 mod miss_ratio_curve;
+mod q_values;
 mod shift;
 mod sketches;
 
@@ -37,6 +40,9 @@ pub(crate) fn register(context: &SessionContext) {
         context.register_udf(ScalarUDF::from(function));
     }
     context.register_udf(ScalarUDF::from(shift::ShiftFunction::new()));
+    context.register_udf(ScalarUDF::from(adjusted_shift::AdjustedShiftFunction::new()));
+    context.register_udf(ScalarUDF::from(compare_runs::CompareRunsFunction::new()));
+    context.register_udf(ScalarUDF::from(q_values::QValuesFunction::new()));
     context.register_udf(ScalarUDF::from(sketches::SketchQuantile::new()));
     context.register_udf(ScalarUDF::from(change_points::ChangePointsFunction::new()));
     context.register_udf(ScalarUDF::from(json_object::JsonObject::new()));

@@ -229,7 +229,7 @@ mod tests {
             .filter_map(|block| block.split("```").next())
             .filter(|sql| sql.starts_with("SELECT") || sql.starts_with("WITH"))
             .collect();
-        assert_eq!(examples.len(), 8);
+        assert_eq!(examples.len(), 11);
         for sql in &examples {
             ask(&engine, sql).await;
         }

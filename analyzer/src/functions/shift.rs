@@ -9,8 +9,9 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::{coerce_list, numbers, returned};
 use driftline_stats::{self as stats, Shift};
+
+use super::{coerce_list, numbers, returned};
 
 /// The confidence of the interval where none is given.
 const DEFAULT_CONFIDENCE: f64 = 0.99;
@@ -29,7 +30,7 @@ impl ShiftFunction {
     }
 }
 
-fn fields() -> Fields {
+pub(super) fn fields() -> Fields {
     let float = |name: &str| Field::new(name, DataType::Float64, true);
     let integer = |name: &str| Field::new(name, DataType::Int64, true);
     Fields::from(vec![
@@ -75,26 +76,30 @@ impl ScalarUDFImpl for ShiftFunction {
         let [a, b, ..] = arrays.as_slice() else {
             return exec_err!("shift takes two lists");
         };
-        let confidences = arrays
-            .get(2)
-            .map(|array| array.as_primitive::<Float64Type>());
         let mut rows = Vec::with_capacity(a.len());
         for row in 0..a.len() {
-            let confidence = confidences.map_or(DEFAULT_CONFIDENCE, |array| array.value(row));
-            if confidence <= 0.0 || confidence >= 1.0 || confidence.is_nan() {
-                return exec_err!("shift takes a confidence between 0 and 1, not {confidence}");
-            }
+            let confidence = confidence(self.name(), arrays.get(2), row)?;
             let a = numbers(a, row).unwrap_or_default();
             let b = numbers(b, row).unwrap_or_default();
             rows.push((a.len(), b.len(), stats::shift(&a, &b, confidence)));
         }
-        let array: ArrayRef = Arc::new(columns(&rows)?);
-        returned(&args.args, array)
+        let structs = StructArray::try_new(fields(), columns(&rows), None)?;
+        returned(&args.args, Arc::new(structs))
     }
 }
 
-/// The sizes stand also where there is nothing to compare.
-fn columns(rows: &[(usize, usize, Option<Shift>)]) -> Result<StructArray> {
+/// The confidence that is asked for in a row.
+pub(super) fn confidence(function: &str, given: Option<&ArrayRef>, row: usize) -> Result<f64> {
+    let given = given.map(|given| given.as_primitive::<Float64Type>());
+    let confidence = given.map_or(DEFAULT_CONFIDENCE, |given| given.value(row));
+    if confidence > 0.0 && confidence < 1.0 {
+        return Ok(confidence);
+    }
+    exec_err!("{function} takes a confidence between 0 and 1, not {confidence}")
+}
+
+/// The columns of [`fields`]. The sizes stand also where there is nothing to compare.
+pub(super) fn columns(rows: &[(usize, usize, Option<Shift>)]) -> Vec<ArrayRef> {
     let floats = |value: fn(&Shift) -> Option<f64>| -> ArrayRef {
         let column = rows
             .iter()
@@ -109,7 +114,7 @@ fn columns(rows: &[(usize, usize, Option<Shift>)]) -> Result<StructArray> {
                 .collect::<Int64Array>(),
         )
     };
-    let columns = vec![
+    vec![
         floats(|shift| Some(shift.shift)),
         floats(|shift| shift.ci_lo),
         floats(|shift| shift.ci_hi),
@@ -118,6 +123,5 @@ fn columns(rows: &[(usize, usize, Option<Shift>)]) -> Result<StructArray> {
         sizes(|row| row.1),
         floats(|shift| Some(shift.effective_a)),
         floats(|shift| Some(shift.effective_b)),
-    ];
-    Ok(StructArray::try_new(fields(), columns, None)?)
+    ]
 }
