@@ -182,12 +182,13 @@ mod tests {
             format!(
                 "WITH found AS (SELECT unnest(change_points(array_agg( \
                      CASE WHEN n % 24 BETWEEN 8 AND 17 THEN 20.0 ELSE 10.0 END \
-                     * CASE WHEN n >= 86 THEN 1.5 ELSE 1.0 END + 0.1 * ((n * 7919) % 11) ORDER BY n){more})) AS c \
+                     * CASE WHEN n >= 86 THEN 1.5 ELSE 1.0 END + 0.1 * ((n * n * 31 + n * 17) % 11) ORDER BY n){more})) AS c \
                  FROM unnest(range(0, 96)) AS t (n)) SELECT c['place'] FROM found"
             )
         };
         assert_eq!(ask(&engine, &days(", 24")).await, ["87"]);
-        assert!(ask(&engine, &days("")).await.len() > 3);
+        // Without it the cycle is noise, which hides the step.
+        assert!(!ask(&engine, &days("")).await.contains(&"87".to_owned()));
         let wrong = "SELECT change_points([1.0, 2.0], 0)";
         let refused = engine.collect(wrong, &crate::QueryOptions::default()).await;
         let refused = refused.expect_err("no samples a day").to_string();
