@@ -32,7 +32,7 @@ const EDGES_OF_DAY: usize = 72;
 const EDGES_OF_SERIES: usize = 24;
 const LEAST_EDGE: usize = 3;
 /// An abrupt change is so many times as large as the next edge of the series.
-const ABRUPT: f64 = 1.4;
+const ABRUPT: f64 = 1.6;
 /// An edge beside a step is its shadow up to this share of it; of a clean step it is half.
 const SHADOW: f64 = 0.75;
 /// A level that lasts no longer, and after which the series is back, is an event of a day and no lasting
