@@ -10,6 +10,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use driftline_analyzer::baseline::{self, Period, RunBaseline, Season, SeriesBaseline};
 use driftline_analyzer::{At, Baseline, QueryOptions, Window};
+use driftline_collector::config::duration;
 
 use crate::cli::{Settings, parse_time};
 use crate::exit::{Outcome, UsageError};
@@ -77,8 +78,8 @@ fn take(settings: &Settings, args: &BaselineArgs) -> anyhow::Result<Outcome> {
     })?;
     if taken.series.is_empty() && taken.runs.is_empty() {
         eprintln!(
-            "there are no samples of the last {:?} and no load runs in {}",
-            args.last,
+            "too little data: there are no samples of the last {} and no load runs in {}",
+            duration::format(args.last),
             settings.data.display()
         );
         return Ok(Outcome::TooLittleData);

@@ -169,7 +169,7 @@ enum Command {
     },
     /// Change points, anomalies and fleet-wide events, in CSV files or in the tables
     #[command(
-        after_help = "Examples:\n  driftline detect --mode change-point --input history.csv --output found.csv\n  driftline detect --last 24h --metric system.cpu.utilization"
+        after_help = "Examples:\n  driftline detect --mode change-point --input history.csv --output found.csv\n  driftline detect --last 24h --metric system.cpu.utilization\n  tail -f history.csv | driftline detect --input - --stream"
     )]
     Detect {
         #[command(flatten)]

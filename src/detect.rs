@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use driftline_analyzer::Calendar;
+use driftline_collector::config::duration;
 use driftline_stats::changepoint::{self, ChangePoint};
 use driftline_stats::runs::{self, Metric};
 use driftline_stats::{anomaly, daily};
@@ -101,7 +102,15 @@ pub(crate) fn run(settings: &Settings, args: &DetectArgs) -> anyhow::Result<Outc
         (None, mode) => {
             let series = tables::read(settings, args.last, args.metric.as_deref())?;
             if series.is_empty() {
-                eprintln!("there are no samples of the last {:?}", args.last);
+                eprintln!(
+                    "too little data: {} has a whole minute in the last {} of {}",
+                    args.metric.as_ref().map_or_else(
+                        || "no series".to_owned(),
+                        |metric| format!("no series of {metric}")
+                    ),
+                    duration::format(args.last),
+                    settings.data.display()
+                );
                 return Ok(Outcome::TooLittleData);
             }
             match mode {

@@ -12,6 +12,7 @@ use driftline_analyzer::recommend::{
     to_table,
 };
 use driftline_analyzer::{At, Window};
+use driftline_collector::config::duration;
 use driftline_schemas::{Component, Event, EventName};
 
 use crate::cli::{Settings, parse_time};
@@ -90,8 +91,8 @@ pub(crate) fn run(settings: &Settings, args: &RecommendArgs) -> anyhow::Result<O
     tell_troubles(&found, args.all);
     if found.judged.is_empty() {
         eprintln!(
-            "too little data: no rule has its inputs in the last {} s of {}; see driftline recommend --all",
-            args.last.as_secs(),
+            "too little data: no rule has its inputs in the last {} of {}; see driftline recommend --all",
+            duration::format(args.last),
             settings.data.display()
         );
         return Ok(Outcome::TooLittleData);

@@ -217,7 +217,9 @@ impl SeriesReader {
             return Err(self.rows.wrong(0, "a series needs a name".to_owned()));
         }
         if !self.seen.insert(name.clone()) {
-            let reason = format!("series {name} was complete above; keep its rows together");
+            let reason = format!(
+                "series {name} was complete above; keep its rows together, or let them come mixed with --stream"
+            );
             return Err(self.rows.wrong(0, reason));
         }
         Ok(SeriesInput {

@@ -10,8 +10,10 @@ use crate::rule::{built_in_named, integer, timestamp};
 /// The query files: medians of steps, and rows as they are.
 const STEPS: &str = "series_points";
 const VALUES: &str = "series_values";
-/// Rollups that end this close to the samples' end stand for them.
+/// Rollups that end this close to the samples' end stand for them, or this part of the stretch of time
+/// where that is less.
 const ROLLED_WITHIN_US: i64 = 10 * 60 * 1_000_000;
+const ROLLED_WITHIN_PART: i64 = 20;
 /// Rows of rollups that are read at most: more series than that are looked at in longer steps.
 const MOST_ROWS: i64 = 32_000_000;
 
@@ -149,10 +151,11 @@ pub(crate) async fn read(
         from_us
     };
     let until_us = held.until_us.div_euclid(step_us) * step_us;
+    let within_us = ROLLED_WITHIN_US.min((until_us - from_us) / ROLLED_WITHIN_PART);
     let mut source = Source::of(step_s);
     for coarser in [Source::Hours, Source::Minutes] {
         let (_, table, _) = coarser.parts();
-        if source == coarser && until_us - ends(engine, held, table).await? > ROLLED_WITHIN_US {
+        if source == coarser && until_us - ends(engine, held, table).await? > within_us {
             source = match coarser {
                 Source::Hours => Source::Minutes,
                 _ => Source::Samples,
