@@ -110,6 +110,27 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
 }
 
+impl QueryOptions {
+    /// Texts as a list for `IN`, as in `$run0, $run1`, and what binds them.
+    pub(crate) fn listed<'t>(
+        name: &str,
+        texts: impl IntoIterator<Item = &'t str>,
+    ) -> (String, Self) {
+        let named = texts.into_iter().enumerate();
+        let parameters: Vec<Binding> = named
+            .map(|(at, value)| (format!("{name}{at}"), rule::text(value)))
+            .collect();
+        let places: Vec<String> = (0..parameters.len())
+            .map(|at| format!("${name}{at}"))
+            .collect();
+        let options = Self {
+            parameters,
+            timeout: None,
+        };
+        (places.join(", "), options)
+    }
+}
+
 /// A result, whole.
 #[derive(Debug, Clone)]
 pub struct Rows {

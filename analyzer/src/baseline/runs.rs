@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{Columns, optional};
 use crate::engine::{Engine, EngineError, QueryOptions};
-use crate::rule::text;
 
 pub(crate) use history::{History, Said, baseline_id, pair_id, read};
 pub use judge::compare_with_baseline;
@@ -133,7 +132,7 @@ async fn levels(
     if runs.is_empty() {
         return Ok(all);
     }
-    let places: Vec<String> = (0..runs.len()).map(|at| format!("$run{at}")).collect();
+    let (runs, options) = QueryOptions::listed("run", runs.iter().copied());
     let sql = format!(
         "WITH scopes AS ( \
              SELECT run, endpoint, ts, latency_ms, succeeded, answered FROM run_requests WHERE run IN ({runs}) \
@@ -149,16 +148,8 @@ async fn levels(
          SELECT run, endpoint, operations, failed, 1e6 * answered / length_us AS rate_per_s, \
              list_quantile(latencies, 0.5) AS p50, list_quantile(latencies, 0.95) AS p95, \
              list_quantile(latencies, 0.99) AS p99, sketch \
-         FROM gathered ORDER BY endpoint, run",
-        runs = places.join(", ")
+         FROM gathered ORDER BY endpoint, run"
     );
-    let named = runs.iter().enumerate();
-    let options = QueryOptions {
-        parameters: named
-            .map(|(at, run)| (format!("run{at}"), text(run)))
-            .collect(),
-        timeout: None,
-    };
     let rows = engine.collect(&sql, &options).await?;
     let columns = Columns::new("run levels", &rows)?;
     let [run, endpoint] = columns.each_text(["run", "endpoint"])?;

@@ -17,7 +17,6 @@ use super::runs::{
 };
 use crate::columns::Columns;
 use crate::engine::{Engine, EngineError, QueryOptions};
-use crate::rule::text;
 
 /// Fewer runs on a side cannot tell what runs differ by.
 const LEAST_RUNS: usize = 2;
@@ -132,20 +131,12 @@ async fn gather(
     engine: &Engine,
     runs: &[&String],
 ) -> Result<BTreeMap<String, BTreeMap<String, Operations>>, EngineError> {
-    let names: Vec<String> = (0..runs.len()).map(|at| format!("$run{at}")).collect();
+    let (runs, options) = QueryOptions::listed("run", runs.iter().map(|run| run.as_str()));
     let sql = format!(
         "SELECT run, endpoint, array_agg(latency_ms) AS latencies, count(*) AS requests, \
          sum(CASE WHEN succeeded THEN 0 ELSE 1 END) AS failed \
-         FROM run_requests WHERE run IN ({}) GROUP BY run, endpoint ORDER BY endpoint, run",
-        names.join(", ")
+         FROM run_requests WHERE run IN ({runs}) GROUP BY run, endpoint ORDER BY endpoint, run"
     );
-    let named = runs.iter().enumerate();
-    let options = QueryOptions {
-        parameters: named
-            .map(|(at, run)| (format!("run{at}"), text(run)))
-            .collect(),
-        timeout: None,
-    };
     let rows = engine.collect(&sql, &options).await?;
     let columns = Columns::new("operations", &rows)?;
     let (run, endpoint) = (columns.texts("run")?, columns.texts("endpoint")?);
