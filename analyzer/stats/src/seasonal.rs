@@ -9,6 +9,8 @@
 const PERIODS: [usize; 8] = [7, 12, 24, 48, 96, 144, 288, 1440];
 /// Cycles that a series must hold of its period.
 const MIN_CYCLES: usize = 5;
+/// Weeks that a series must hold of its weekends.
+const MIN_WEEKS: usize = 2;
 /// Share of the spread between equal phases at which a cycle counts as found.
 const MAX_RATIO: f64 = 0.6;
 
@@ -18,7 +20,7 @@ pub fn remove(values: &[f64]) -> Option<Vec<f64>> {
     let period = period(values)?;
     let mut residuals = values.to_vec();
     subtract(&mut residuals, period);
-    if period > 12 && values.len() >= 3 * 7 * period {
+    if period > 12 && values.len() >= MIN_WEEKS * 7 * period {
         let week = weekly(&residuals, period);
         if let Some((start, length, depth)) = week {
             for (place, value) in residuals.iter_mut().enumerate() {
@@ -86,16 +88,20 @@ pub(crate) fn center(values: &mut [f64]) -> f64 {
 
 /// The stretch of two days in a week that differs most from the rest: its start, its length and by
 /// how much it differs; `None` where the week is flat.
+///
+/// What came once is no week's: of two samples of a phase, and of two weekends, the one that differs
+/// less counts.
 fn weekly(values: &[f64], day: usize) -> Option<(usize, usize, f64)> {
-    let week = 7 * day;
-    let mut profile = vec![0.0; week];
+    let (week, length) = (7 * day, 2 * day);
+    let level = crate::robust::median(values)?;
     let mut phase = Vec::new();
-    for (first, slot) in profile.iter_mut().enumerate() {
-        phase.clear();
-        phase.extend(values[first..].iter().step_by(week));
-        *slot = crate::robust::median(&phase)?;
-    }
-    let length = 2 * day;
+    let profile: Vec<f64> = (0..week)
+        .map(|first| {
+            phase.clear();
+            phase.extend(values[first..].iter().step_by(week).map(|v| v - level));
+            usual(&mut phase)
+        })
+        .collect();
     let total: f64 = profile.iter().sum();
     let contrast = |inside: f64| inside / length as f64 - (total - inside) / (week - length) as f64;
     let mut inside: f64 = profile[..length].iter().sum();
@@ -106,9 +112,48 @@ fn weekly(values: &[f64], day: usize) -> Option<(usize, usize, f64)> {
             best = (start, contrast(inside));
         }
     }
-    let (start, depth) = best;
+    let start = best.0;
+    let depth = usual(&mut depths(values, start, day));
     let spread = crate::robust::mad(values)?;
     (depth.abs() > 0.25 * spread).then_some((start, length, depth))
+}
+
+/// By how much each weekend differs from the working days around it, of those that are there by more
+/// than half.
+fn depths(values: &[f64], start: usize, day: usize) -> Vec<f64> {
+    let (week, length, n) = (7 * day, 2 * day, values.len());
+    let mean = |from: usize, until: usize| {
+        let part = values.get(from..until.min(n)).unwrap_or_default();
+        (part.iter().sum::<f64>(), part.len())
+    };
+    // The first may have begun before the series.
+    let firsts = (start..n + week).step_by(week);
+    firsts
+        .filter_map(|end_of_week| {
+            let from = end_of_week as i64 - week as i64;
+            let place = |at: i64| usize::try_from(at).unwrap_or(0);
+            let days = |count: usize| (count * day) as i64;
+            let (inside, count) = mean(place(from), place(from + days(2)));
+            let before = mean(place(from - days(2)), place(from));
+            let after = mean(place(from + days(2)), place(from + days(4)));
+            let around = before.1 + after.1;
+            (2 * count > length && around > 0)
+                .then(|| inside / count as f64 - (before.0 + after.0) / around as f64)
+        })
+        .collect()
+}
+
+/// The median; of two the one that is nearer to zero.
+fn usual(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    match values {
+        [] => 0.0,
+        [one] => *one,
+        [low, high] if low.abs() < high.abs() => *low,
+        [_, high] => *high,
+        more if more.len() % 2 == 1 => more[more.len() / 2],
+        more => 0.5 * (more[more.len() / 2 - 1] + more[more.len() / 2]),
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +174,41 @@ mod tests {
             assert!(spread > 0.017 && spread < 0.023, "{spread}");
             let moved = median(&rest).expect("a median") - median(&logarithms).expect("a median");
             assert!(moved.abs() < 0.1, "{moved}");
+        }
+    }
+
+    /// Of seventeen days some hold two weekends and some three.
+    #[test]
+    fn two_weekends_are_enough() {
+        let mut noise = Noise::new(3);
+        for _ in 0..20 {
+            let series = Kind::Daily.series(&mut noise, &[1.0; 17 * 24]);
+            let logarithms: Vec<f64> = series.iter().map(|value| value.ln()).collect();
+            let rest = remove(&logarithms).expect("a cycle");
+            let spread = mad(&rest).expect("a spread");
+            assert!(spread > 0.015 && spread < 0.025, "{spread}");
+        }
+    }
+
+    /// Two days that differ once are not taken for a weekend: they keep their level.
+    #[test]
+    fn what_came_once_stays() {
+        let mut noise = Noise::new(4);
+        for first in [3, 8, 13] {
+            let value = |at: usize| {
+                let time = at as f64 / 24.0 * std::f64::consts::TAU;
+                let away = if (first * 24..(first + 2) * 24).contains(&at) {
+                    0.2
+                } else {
+                    0.0
+                };
+                time.sin() + away + 0.02 * noise.normal()
+            };
+            let series: Vec<f64> = (0..16 * 24).map(value).collect();
+            let rest = remove(&series).expect("a cycle");
+            let inside = median(&rest[first * 24..(first + 2) * 24]).expect("a median");
+            let outside = median(&rest).expect("a median");
+            assert!((inside - outside - 0.2).abs() < 0.03, "{first}: {inside}");
         }
     }
 
