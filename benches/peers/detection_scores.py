@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-# An alarm so many samples before or after the step has found it.
-BEFORE, BEHIND = 5, 9
 # What an interval at 95 % leaves beyond either end.
 BEYOND = 0.025
 
@@ -65,9 +63,9 @@ def power(pairs_by_kind):
     return Power(found, placebo, fmean(map(fmean, differences)), math.sqrt(sum(squares)) / len(kinds))
 
 
-def is_found(alarms, step):
-    """Whether an alarm lies near enough to the first sample after a step."""
-    return any(step - BEFORE <= alarm <= step + BEHIND for alarm in alarms)
+def is_found(alarms, first, before, after):
+    """Whether an alarm lies at most so many samples before or after the first one of what happened."""
+    return any(first - before <= alarm <= first + after for alarm in alarms)
 
 
 def poisson_limit(count):

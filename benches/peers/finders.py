@@ -15,8 +15,10 @@ from typing import Callable
 LEAST_BEFORE, MOST_BEFORE, AHEAD = 12, 24, 12
 # Samples on either side of a place in the rank test.
 SIDE = 15
-# Samples that the control limits are computed from, and quiet samples that end an excursion.
+# Samples that control limits are computed from, and quiet samples that end an excursion: of series, and
+# of what comes every ten seconds, for which they are an hour and five minutes.
 WINDOW, QUIET = 50, 10
+LIVE_WINDOW, LIVE_QUIET = 360, 30
 
 
 @dataclass(frozen=True)
@@ -151,23 +153,28 @@ def weighted(values):
     return mean, squares / (n - 1) / n if n > 1 else 0.0
 
 
-def control_limits(deviations):
-    """Shewhart's chart: beyond so many deviations from the mean of the 50 samples before. What follows
-    within ten samples of the last excursion is the same one."""
+def control_limits(deviations, window=WINDOW, quiet=QUIET, weight=1.0):
+    """Control limits of so many deviations around the mean of the samples in a window before. With a
+    weight below 1 they hold for the exponentially weighted mean, whose own deviation is less by
+    √(weight / (2 - weight)) (Roberts 1959). What follows soon after the last excursion is the same one."""
 
     def find(values):
-        found, last = [], -math.inf
-        # The sums are taken around the first value, or the squares of high levels lose the digits that count.
+        found, last, smooth = [], -math.inf, 0.0
+        limit = deviations * math.sqrt(weight / (2 - weight))
+        # Sums are taken around the first value, or the squares of high levels lose the digits that count.
         values = [value - values[0] for value in values]
-        total, squares = sum(values[:WINDOW]), sum(value * value for value in values[:WINDOW])
-        for place in range(WINDOW, len(values)):
-            value, oldest = values[place], values[place - WINDOW]
-            mean = total / WINDOW
-            variance = max(squares / WINDOW - mean * mean, 0.0)
-            if abs(value - mean) > deviations * math.sqrt(variance):
-                if place - last > QUIET:
+        total, squares = sum(values[:window]), sum(value * value for value in values[:window])
+        for place, value in enumerate(values):
+            smooth += weight * (value - smooth)
+            if place < window:
+                continue
+            mean = total / window
+            variance = max(squares / window - mean * mean, 0.0)
+            if abs(smooth - mean) > limit * math.sqrt(variance):
+                if place - last > quiet:
                     found.append(place)
                 last = place
+            oldest = values[place - window]
             total += value - oldest
             squares += value * value - oldest * oldest
         return found
@@ -185,4 +192,12 @@ PEERS = [
     Peer("Mann-Whitney 15 against 15, p = 1e-4", ("scipy", "numpy"), lambda: rank_test(1e-4)),
     Peer("Perfherder's t > 7", (), lambda: perfherder(7.0)),
     Peer("mean ± 3 σ of the 50 before", (), lambda: control_limits(3.0)),
+]
+
+# Of what is live. Change-point methods need what comes after.
+LIVE_PEERS = [
+    Peer("mean ± 3 σ of the hour before", (), lambda: control_limits(3.0, LIVE_WINDOW, LIVE_QUIET)),
+    Peer("mean ± 5 σ of the hour before", (), lambda: control_limits(5.0, LIVE_WINDOW, LIVE_QUIET)),
+    Peer("EWMA chart, weight .2, ± 3 σ", (), lambda: control_limits(3.0, LIVE_WINDOW, LIVE_QUIET, 0.2)),
+    Peer("EWMA chart, weight .2, ± 5 σ", (), lambda: control_limits(5.0, LIVE_WINDOW, LIVE_QUIET, 0.2)),
 ]

@@ -69,39 +69,42 @@ class Power(unittest.TestCase):
         self.assertAlmostEqual(half.error, math.sqrt(0.25 * 100 / 99 / 100) / 2, places=12)
 
     def test_near_enough(self):
-        found = [detection_scores.is_found([at], 150) for at in (144, 145, 159, 160)]
+        found = [detection_scores.is_found([at], 150, 5, 9) for at in (144, 145, 159, 160)]
         self.assertEqual(found, [False, True, True, False])
-        self.assertFalse(detection_scores.is_found([], 150))
+        self.assertFalse(detection_scores.is_found([], 150, 5, 9))
 
     def test_a_step_is_held_against_its_own_counterpart(self):
         steps = {
-            f"{kind}-step-{run}-{percent}": detection.Step(kind, percent, 150)
+            f"steps-{kind}-{run}-{percent}": detection.Truth("steps", kind, percent, 150)
             for kind in ("Gaussian", "Daily")
             for run in (0, 1)
             for percent in (0, 1, 5)
         }
         alarms = {name: [] for name in steps}
-        alarms["Gaussian-step-0-5"] = alarms["Gaussian-step-1-5"] = [152]
+        alarms["steps-Gaussian-0-5"] = alarms["steps-Gaussian-1-5"] = [152]
         # Without the step it was found as well, so that finding it says nothing.
-        alarms["Gaussian-step-1-0"] = [149]
-        power = detection.power(alarms, steps, 5)
+        alarms["steps-Gaussian-1-0"] = [149]
+        power = detection.power(alarms, steps, 5, (5, 9))
         self.assertEqual((power.found, power.placebo, power.net), (0.5, 0.25, 0.25))
-        self.assertEqual(detection.power(alarms, steps, 1).net, -0.25)
+        self.assertEqual(detection.power(alarms, steps, 1, (5, 9)).net, -0.25)
 
 
 class Files(unittest.TestCase):
     def test_only_so_many_samples_after_the_step_are_looked_at(self):
         with tempfile.TemporaryDirectory() as folder:
-            rows = [f"Daily-step-0-5,{place},{place}.5\n" for place in range(253)]
+            rows = [f"steps-Daily-0-5,{place},{place}.5\n" for place in range(253)]
             Path(folder, "steps.csv").write_text("series,timestamp,value\n" + "".join(rows))
-            Path(folder, "unchanged.csv").write_text("series,timestamp,value\nDaily-0,1,2\nDaily-0,2,3\n")
-            Path(folder, "truth.csv").write_text("series,kind,percent,index\nDaily-0,Daily,0,\nDaily-step-0-5,Daily,5,153\n")
-            kinds, steps = detection.truth(folder)
-            series = detection.files(folder, steps)
-        self.assertEqual((kinds, steps["Daily-step-0-5"].index), ({"Daily-0": "Daily"}, 153))
-        self.assertEqual(series["unchanged"], {"Daily-0": [2.0, 3.0]})
-        self.assertEqual([len(series[f"steps-{after}"]["Daily-step-0-5"]) for after in (10, 30, 100)], [163, 183, 253])
-        self.assertEqual(series["steps-10"]["Daily-step-0-5"][-1], 162.5)
+            Path(folder, "unchanged.csv").write_text("series,timestamp,value\nunchanged-0,1,2\nunchanged-0,2,3\n")
+            Path(folder, "truth.csv").write_text(
+                "file,series,kind,size,index\nunchanged,unchanged-0,Daily,0,\nsteps,steps-Daily-0-5,Daily,5,153\n"
+            )
+            truths = detection.truth(folder)
+            series = detection.files(folder, truths)
+        self.assertEqual(truths["unchanged-0"], detection.Truth("unchanged", "Daily", 0, None))
+        self.assertEqual(truths["steps-Daily-0-5"], detection.Truth("steps", "Daily", 5, 153))
+        self.assertEqual(series["unchanged"], {"unchanged-0": [2.0, 3.0]})
+        self.assertEqual([len(series[f"steps-{after}"]["steps-Daily-0-5"]) for after in (10, 30, 100)], [163, 183, 253])
+        self.assertEqual(series["steps-10"]["steps-Daily-0-5"][-1], 162.5)
 
 
 class Finders(unittest.TestCase):
@@ -124,6 +127,15 @@ class Finders(unittest.TestCase):
         self.assertIn(150, find(shifted))
         self.assertFalse({151, 152, 153} & set(find(shifted)))
         self.assertEqual(find([5.0] * 100), [])
+
+    def test_a_weighted_mean_sees_what_single_samples_hide(self):
+        values = noise(5, 400)
+        moved = values[:300] + [value + 2 for value in values[300:320]]
+        chart = finders.control_limits(5.0, window=100, weight=0.2)
+        self.assertEqual(chart(values), [])
+        found = chart(moved)
+        self.assertTrue(len(found) == 1 and 300 < found[0] < 315, found)
+        self.assertEqual(finders.control_limits(5.0, window=100)(moved), [])
 
     def test_of_places_close_together_the_surest_is_told(self):
         p_values = [1.0] * 100
