@@ -143,6 +143,10 @@ def change_row(looked, truths):
     unchanged = looked.found["unchanged"]
     plain = [found for name, found in unchanged.items() if truths[name].kind in INDEPENDENT]
     every = detection_scores.rate(unchanged.values())
+    # Daily series are of two to three weeks where they are cut: too short to tell weekends from steps.
+    cut = [
+        found for after in AFTER for name, found in looked.found[f"steps-{after}"].items() if truths[name].size == 0
+    ]
     powers = [
         [power(looked.found[f"steps-{after}"], truths, percent, STEP_MARGIN) for percent in PERCENT] for after in AFTER
     ]
@@ -151,6 +155,7 @@ def change_row(looked, truths):
         limited(every.per_series, every.per_series_limit),
         limited(every.share, every.share_limit),
         report.number(detection_scores.rate(plain).per_series),
+        report.number(detection_scores.rate(cut).per_series),
         *map(nets, powers),
         f"{fmean(one.placebo for some in powers for one in some):.3f}",
         report.number(looked.cpu_s["unchanged"] / len(unchanged) * 1e6),
@@ -201,6 +206,7 @@ CHANGES = [
     "alarms per unchanged series",
     "unchanged series with an alarm",
     "alarms per series of independent noise",
+    "alarms per counterpart of a step, cut as the steps are",
     *(f"net power, {after} after a step of 1 / 2 / 5 %" for after in AFTER),
     "placebo",
     "CPU per series, µs",
