@@ -55,7 +55,7 @@ def main():
         if versions is None:
             print(f"missing: {', '.join(peer.packages)}")
             continue
-        label = f"{peer.name} ({', '.join(versions.values()) or 'plain Python'})"
+        label = f"{peer.name} ({', '.join(map(' '.join, versions.items())) or 'plain Python'})"
         find = peer.make()
         spent = math.inf
         for _ in range(PASSES):

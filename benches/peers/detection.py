@@ -6,7 +6,7 @@ together with the same noise without it. `driftline detect` and each peer look a
 is looked at with 10, 30 and 100 samples after it. Live days of samples, in which five minutes are higher,
 are given to `detect --mode anomaly` and to control charts.
 
-    python3 -m venv venv && venv/bin/pip install scipy apache-otava ruptures
+    python3 -m venv venv && venv/bin/pip install scipy apache-otava ruptures    # for --eval also: pandas pelt
     cargo build --release
     venv/bin/python benches/peers/detection.py                    # 2,000 unchanged series, 1,000 of each step
     venv/bin/python benches/peers/detection.py --series 20        # a trial
@@ -22,7 +22,6 @@ import argparse
 import csv
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -45,6 +44,8 @@ SPREADS = (5, 10, 20)
 STEP_MARGIN, LIVE_MARGIN = (5, 9), (0, 29)
 # The kinds whose samples do not depend on each other: most peers are made for these alone.
 INDEPENDENT = {"Gaussian", "Lognormal", "HeavyTailed", "Bimodal", "Spikes", "Quantised", "Resampled"}
+# What peers are made of, here and in the benchmark that `--eval` runs.
+PACKAGES = ("apache-otava", "ruptures", "scipy", "numpy", "pelt")
 LIMIT_S = 1_800.0
 
 
@@ -71,7 +72,7 @@ def generate(folder, series, seed):
     """Has the example write its files."""
     command = ["cargo", "run", "--release", "--quiet", "-p", "driftline-stats", "--example", "detection_series", "--"]
     counts = [series, seed, max(2, series // 2), max(2, series // 20)]
-    subprocess.run([*command, folder, *map(str, counts)], check=True, cwd=machine.repository())
+    machine.run([*command, folder, *map(str, counts)], limit_s=LIMIT_S, cwd=machine.repository()).check()
 
 
 def truth(folder):
@@ -130,6 +131,7 @@ def peers(asked, series, jobs):
 
 
 def _keep(there, series):
+    """Called in each child, before anything is looked at."""
     _look.work = there, series
 
 
@@ -257,10 +259,9 @@ def main():
     try:
         program = machine.built("driftline", options.driftline, "cargo build --release")
         told = machine.describe()
-        versions = {name: said for one in finders.PEERS for name, said in (one.versions() or {}).items()}
+        versions = [f"Python {sys.version.split()[0]}", *map(" ".join, finders.installed(PACKAGES).items())]
         print(
-            f"{told['cores']} cores ({told['cpu']}), load average {told['load_average']} before; Python "
-            f"{sys.version.split()[0]}, {', '.join(f'{name} {said}' for name, said in sorted(versions.items()))}\n"
+            f"{told['cores']} cores ({told['cpu']}), load average {told['load_average']} before; {', '.join(versions)}\n"
         )
         if options.eval:
             print(detection_eval.run(options.eval, program, options.jobs))

@@ -2,19 +2,19 @@
 its own `bench.py`, which holds the peers and the scorer.
 
 What is needed of the folder: `bench.py`, `score.py` and `public/`; what it writes per method,
-`out/public/*/score.json`, is read here. A method that fails is named and left out.
+`out/public/*/score.json`, is read here. A peer that fails is named and left out.
 """
 
 import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import machine
 import report
 
 TASKS = "tcpd,aa,shift,nab,fleet,ab"
@@ -34,7 +34,7 @@ PEERS = [
     "zero",
 ]
 OURS = "driftline"
-LIMIT_S = 3_600
+LIMIT_S = 3_600.0
 
 
 def run(folder, program, jobs):
@@ -47,6 +47,8 @@ def run(folder, program, jobs):
         asked.append(["--peers", "ab", "--tasks", "ab"])
         with ThreadPoolExecutor(jobs) as pool:
             ended = list(pool.map(lambda number: bench(place, number, asked[number]), range(len(asked))))
+    if ended[0][1]:
+        raise machine.Failed(ended[0][1])
     scores = [score for some, _ in ended for score in some]
     return text(scores, [failure for _, failure in ended if failure])
 
@@ -64,10 +66,10 @@ def bench(place, number, arguments):
     """Scores of one run, and why it failed if it did. Runs side by side have folders of their own."""
     out = f"out-{number}"
     command = [sys.executable, "bench.py", "--out", out, *arguments]
-    ended = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=LIMIT_S)
-    if ended.returncode:
-        said = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
-        return [], f"{arguments[1]}: {said[-1] if said else f'exit code {ended.returncode}'}"
+    try:
+        machine.run(command, limit_s=LIMIT_S, cwd=place).check()
+    except machine.Failed as failed:
+        return [], f"{arguments[1]}: {str(failed).splitlines()[-1]}"
     found = sorted(Path(place, out).glob("public/*/score.json"))
     return [json.loads(path.read_text()) for path in found], None
 

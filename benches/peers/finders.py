@@ -31,10 +31,19 @@ class Peer:
 
     def versions(self):
         """Versions of its packages; None when one is missing."""
+        found = installed(self.packages)
+        return found if len(found) == len(self.packages) else None
+
+
+def installed(packages):
+    """Versions of those packages that are there."""
+    found = {}
+    for package in packages:
         try:
-            return {package: version(package) for package in self.packages}
+            found[package] = version(package)
         except PackageNotFoundError:
-            return None
+            continue
+    return found
 
 
 def read(path):
