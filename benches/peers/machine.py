@@ -189,8 +189,11 @@ def cache():
     return Path(base) / "driftline" / "peers"
 
 
-def built(name, given=None):
-    """A program of this project, in the release profile."""
+LOAD = "cargo build --release -p driftline-loadgen --bins --examples"
+
+
+def built(name, given=None, build=LOAD):
+    """A program of this project, in the release profile; `build` is what makes it."""
     if given:
         return str(Path(given).resolve(strict=True))
     target = Path(os.environ.get("CARGO_TARGET_DIR") or repository() / "target")
@@ -198,8 +201,7 @@ def built(name, given=None):
         if (folder / name).is_file():
             return str(folder / name)
     raise Failed(
-        f"{name} is not in {target}/release: build it by "
-        "cargo build --release -p driftline-loadgen --bins --examples (CARGO_TARGET_DIR is honoured)"
+        f"{name} is not in {target}/release: build it by {build} (CARGO_TARGET_DIR is honoured)"
     )
 
 
