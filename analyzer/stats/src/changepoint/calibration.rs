@@ -5,11 +5,11 @@
 //! estimate adapts to the series; so the tail's place is measured: the example
 //! `changepoint_rates` counts alarms per unchanged series over all kinds of generated noise.
 
-/// The evidence that this share of unchanged series exceeds: 87 alarms in 20,000 series (seeds 21 and
-/// 22, 1,000 of each kind), at most 5.4 per 1,000 with 95 % confidence. Beyond it 2.2, 1.6 and 1.4 per
+/// The evidence that this share of unchanged series exceeds: 98 alarms in 20,000 series (seeds 21 and
+/// 22, 1,000 of each kind), at most 6.0 per 1,000 with 95 % confidence. Beyond it 2.6, 1.8 and 1.7 per
 /// 1,000 were counted where 2, 1 and 0.5 are promised; the last are mostly block-resampled series, of
 /// which some hold blocks that look like levels.
-const ANCHOR: (f64, f64) = (1.25, 0.005);
+const ANCHOR: (f64, f64) = (1.55, 0.005);
 
 /// The share of unchanged series in which a scan finds as much evidence.
 pub(super) fn p_value(evidence: f64) -> f64 {
