@@ -322,6 +322,8 @@ pub(super) fn read_cases(path: &Path) -> Result<Vec<CaseInput>, InputError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -378,6 +380,27 @@ mod tests {
                 .contains("line 4, column series")
         );
         assert!(wrong("series,timestamp,value\na,1\n").contains("column value: it is missing"));
+    }
+
+    /// Of those that were read only the names are kept, to tell one whose rows lie apart.
+    #[test]
+    fn a_million_series_are_read_one_by_one() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let mut rows = std::io::BufWriter::new(file.as_file());
+        writeln!(rows, "series,timestamp,value").expect("it can be written");
+        for number in 0..1_000_000 {
+            writeln!(rows, "s{number},{number},1.5\ns{number},{number},2").expect("likewise");
+        }
+        writeln!(rows, "s7,0,1").expect("likewise");
+        rows.flush().expect("likewise");
+        let mut reader = SeriesReader::open(file.path()).expect("a header and a row");
+        for number in 0..999_999 {
+            let series = reader.read().expect("in order").expect("one more");
+            assert_eq!(series.timestamps, [number, number]);
+        }
+        let error = reader.read().expect_err("s7 comes again").to_string();
+        let wanted = "line 2000002, column series: series s7 was complete above";
+        assert!(error.contains(wanted), "{error}");
     }
 
     #[test]

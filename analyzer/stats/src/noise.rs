@@ -2,9 +2,11 @@
 
 mod cycles;
 mod kinds;
+mod load_runs;
 
 pub use cycles::{Cycle, Days};
 pub use kinds::Kind;
+pub use load_runs::LoadRuns;
 
 /// SplitMix64, Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).
 #[derive(Debug, Clone)]

@@ -1,9 +1,8 @@
 //! What comparisons say where the answer is known. Sizes are small here; the documentation quotes
 //! the same generator at thousands of cases.
 
-use super::cases::Case;
 use super::*;
-use crate::noise::Noise;
+use crate::noise::{LoadRuns, Noise};
 
 const SPREADS: [f64; 3] = [0.0, 0.03, 0.06];
 
@@ -26,9 +25,9 @@ fn says_nothing_when_nothing_changed_and_its_intervals_cover() {
     let (mut alarms, mut covered) = (0, 0);
     for (seed, run_deviation) in SPREADS.into_iter().enumerate() {
         let mut noise = Noise::new(100 + seed as u64);
-        let case = Case {
+        let case = LoadRuns {
             run_deviation,
-            ..Case::default()
+            ..LoadRuns::default()
         };
         for _ in 0..cases {
             let [a, b] = case.draw(&mut noise);
@@ -48,12 +47,12 @@ fn says_nothing_when_nothing_changed_and_its_intervals_cover() {
 }
 
 /// The share of cases in which this metric's verdict is `regression`.
-fn power(case: Case, metric: Metric, seed: u64) -> f64 {
+fn power(case: LoadRuns, metric: Metric, seed: u64) -> f64 {
     let cases = 70;
     let mut noise = Noise::new(seed);
     let mut seen = 0;
     for run_deviation in SPREADS {
-        let case = Case {
+        let case = LoadRuns {
             run_deviation,
             ..case
         };
@@ -69,15 +68,15 @@ fn power(case: Case, metric: Metric, seed: u64) -> f64 {
 /// Three standard errors of 210 cases are 0.10 at one third and 0.07 at nine tenths.
 #[test]
 fn finds_changes_of_the_centre_and_of_the_tail() {
-    let shifted = |percent: f64| Case {
+    let shifted = |percent: f64| LoadRuns {
         shift: (percent / 100.0).ln_1p(),
-        ..Case::default()
+        ..LoadRuns::default()
     };
     let small = power(shifted(5.0), Metric::P50, 11);
     let large = power(shifted(10.0), Metric::P50, 12);
-    let tail = Case {
+    let tail = LoadRuns {
         tail: 2.0_f64.ln(),
-        ..Case::default()
+        ..LoadRuns::default()
     };
     let slow = power(tail, Metric::P99, 13);
     assert!(small > 0.27 && small < 0.6, "5 %: {small}");
@@ -87,10 +86,10 @@ fn finds_changes_of_the_centre_and_of_the_tail() {
 
 #[test]
 fn the_effect_is_estimated_and_bounded() {
-    let case = Case {
+    let case = LoadRuns {
         shift: 0.3_f64.ln_1p(),
         run_deviation: 0.01,
-        ..Case::default()
+        ..LoadRuns::default()
     };
     let [a, b] = case.draw(&mut Noise::new(4));
     let result = compare(&a, &b, &Options::default());
@@ -115,10 +114,10 @@ fn the_effect_is_estimated_and_bounded() {
 #[test]
 fn sides_change_places_and_units_do_not_matter() {
     let mut noise = Noise::new(5);
-    let case = Case {
+    let case = LoadRuns {
         shift: 0.1,
         run_deviation: 0.02,
-        ..Case::default()
+        ..LoadRuns::default()
     };
     for _ in 0..5 {
         let [a, b] = case.draw(&mut noise);
@@ -147,9 +146,9 @@ fn sides_change_places_and_units_do_not_matter() {
 
 #[test]
 fn options_decide_what_counts() {
-    let case = Case {
+    let case = LoadRuns {
         shift: 0.2_f64.ln_1p(),
-        ..Case::default()
+        ..LoadRuns::default()
     };
     let [a, b] = case.draw(&mut Noise::new(6));
     let with = |options: Options| found(&compare(&a, &b, &options), Metric::P50);
@@ -184,10 +183,10 @@ fn options_decide_what_counts() {
 
 #[test]
 fn more_runs_are_advised_where_they_would_settle_it() {
-    let case = Case {
+    let case = LoadRuns {
         shift: 0.03,
         run_deviation: 0.03,
-        ..Case::default()
+        ..LoadRuns::default()
     };
     let mut noise = Noise::new(8);
     let results = (0..20).map(|_| {
@@ -228,7 +227,7 @@ fn bad_input_is_left_out_or_too_little() {
             "{result:?}"
         );
     }
-    let [mut a, b] = Case::default().draw(&mut Noise::new(9));
+    let [mut a, b] = LoadRuns::default().draw(&mut Noise::new(9));
     let clean = found(&compare(&a, &b, &Options::default()), Metric::P50);
     a[0].extend([f64::NAN, -5.0, f64::NEG_INFINITY]);
     let result = compare(&a, &b, &Options::default());

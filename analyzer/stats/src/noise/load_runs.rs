@@ -1,25 +1,28 @@
-//! Load-test runs with known answers, for the tests of [`super`].
+//! Load-test runs with known answers, for measuring comparisons.
 
-use crate::noise::Noise;
+use super::Noise;
 
-/// How a case is drawn: runs interleaved in pairs, lognormal latencies with a few slow requests.
+/// Both sides of a comparison: runs interleaved in pairs, lognormal latencies with a few slow
+/// requests.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Case {
-    pub(super) runs: usize,
-    pub(super) requests: usize,
+pub struct LoadRuns {
+    /// Of each side.
+    pub runs: usize,
+    /// Of each run.
+    pub requests: usize,
     /// Standard deviation of the runs' effects on the log scale.
-    pub(super) run_deviation: f64,
+    pub run_deviation: f64,
     /// Part of the effects' variance that the runs of a pair have in common.
-    pub(super) shared: f64,
+    pub shared: f64,
     /// Shift of all requests of the second side, on the log scale.
-    pub(super) shift: f64,
+    pub shift: f64,
     /// Shift of its slow requests alone.
-    pub(super) tail: f64,
+    pub tail: f64,
     /// Part of the requests that is slow: 2.5 to 6.5 times as slow.
-    pub(super) slow: f64,
+    pub slow: f64,
 }
 
-impl Default for Case {
+impl Default for LoadRuns {
     fn default() -> Self {
         Self {
             runs: 5,
@@ -33,9 +36,9 @@ impl Default for Case {
     }
 }
 
-impl Case {
+impl LoadRuns {
     /// Both sides' runs, with a spread and a level of latencies of their own.
-    pub(super) fn draw(&self, noise: &mut Noise) -> [Vec<Vec<f64>>; 2] {
+    pub fn draw(&self, noise: &mut Noise) -> [Vec<Vec<f64>>; 2] {
         let spread = 0.15 + 0.35 * noise.uniform();
         let level = 1.0 + 3.0 * noise.uniform();
         let mut sides = [Vec::new(), Vec::new()];
