@@ -25,6 +25,9 @@ pub use reopened::reopened;
 const MOST_POINTS: i64 = 2_016;
 /// Steps that a series may be cut into, in seconds, finest first.
 const STEPS_S: [i64; 4] = [60, 600, 3_600, 86_400];
+/// Series at most: names and the points of a fortnight in days take about 1 KiB each, outside the
+/// memory that queries are held to.
+const MOST_SERIES: i64 = 400_000;
 
 /// How a day is analysed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -207,8 +210,8 @@ pub async fn nightly(
 }
 
 /// Every series of a stretch of time, and the length of a step in seconds: the finest that keeps
-/// each below 2,016 points and all together below 32 million rows of rollups. Rollups stand for
-/// samples where they reach far enough.
+/// each below 2,016 points and all together below 32 million rows of rollups, else a day. Rollups
+/// stand for samples where they reach far enough. More than 400,000 series are an error.
 pub async fn series(
     engine: &Engine,
     whole: Window,
@@ -216,16 +219,21 @@ pub async fn series(
     let Some(held) = points::span(engine, whole).await? else {
         return Ok((STEPS_S[0], Vec::new()));
     };
-    let span_s = (held.until_us - held.from_us) / 1_000_000;
-    let fits = |step: &i64| span_s / step <= MOST_POINTS;
-    let mut step_s = STEPS_S[3];
-    for step in STEPS_S.into_iter().filter(fits) {
-        if points::fits(engine, held, step).await? {
-            step_s = step;
-            break;
-        }
-    }
+    let series = points::count(engine).await?;
+    let step_s = step_of(series, (held.until_us - held.from_us) / 1_000_000)?;
     Ok((step_s, points::read(engine, held, step_s).await?))
+}
+
+/// The step for so many series over so many seconds.
+fn step_of(series: i64, span_s: i64) -> Result<i64, EngineError> {
+    if series > MOST_SERIES {
+        return Err(EngineError::TooManySeries {
+            series,
+            limit: MOST_SERIES,
+        });
+    }
+    let fits = |step: &i64| span_s / step <= MOST_POINTS && points::are_few(series, span_s, *step);
+    Ok(STEPS_S.into_iter().find(fits).unwrap_or(STEPS_S[3]))
 }
 
 /// Metrics whose unit has changed, or that hosts count in different ones, for people: each series is

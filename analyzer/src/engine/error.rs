@@ -46,6 +46,16 @@ pub enum EngineError {
         /// Who needed it.
         detail: String,
     },
+    /// More series than are looked at together.
+    #[error(
+        "{series} series are more than the {limit} that an analysis holds in memory; leave out labels that differ from request to request: SELECT component, metric, count(*) FROM series GROUP BY component, metric ORDER BY 3 DESC names the metrics that have most"
+    )]
+    TooManySeries {
+        /// How many there are.
+        series: i64,
+        /// How many are looked at.
+        limit: i64,
+    },
     /// Parquet files that cannot become a table.
     #[error("cannot read {place} as table {name}: {reason}")]
     Files {

@@ -111,15 +111,18 @@ pub(crate) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window
     }))
 }
 
-/// Whether so many series in steps of so many seconds are few enough rows to be read.
-pub(crate) async fn fits(engine: &Engine, held: Window, step_s: i64) -> Result<bool, EngineError> {
+/// How many series there are.
+pub(crate) async fn count(engine: &Engine) -> Result<i64, EngineError> {
     let sql =
         "SELECT count(*) AS n FROM (SELECT DISTINCT host, component, metric, labels FROM series)";
     let rows = engine.collect(sql, &QueryOptions::default()).await?;
-    let series = Columns::new("series", &rows)?.integers("n")?.value(0);
+    Ok(Columns::new("series", &rows)?.integers("n")?.value(0))
+}
+
+/// Whether so many series over so many seconds are few enough rows to be read in such steps.
+pub(crate) const fn are_few(series: i64, span_s: i64, step_s: i64) -> bool {
     let (width_s, ..) = Source::of(step_s).parts();
-    let each = (held.until_us - held.from_us) / 1_000_000 / width_s;
-    Ok(series.saturating_mul(each) <= MOST_ROWS)
+    series.saturating_mul(span_s / width_s) <= MOST_ROWS
 }
 
 /// When the last row of a rollup within a stretch of time ends; long before where there is none.

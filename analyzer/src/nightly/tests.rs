@@ -87,6 +87,22 @@ async fn any_number_of_partitions_and_threads_says_the_same() {
     }
 }
 
+#[test]
+fn very_many_series_are_looked_at_in_longer_steps_and_too_many_refused() {
+    let step = |series, days| super::step_of(series, days * DAY_S).ok();
+    assert_eq!(step(10_000, 1), Some(60));
+    assert_eq!(step(10_000, 15), Some(3_600), "below 2,016 points each");
+    assert_eq!(step(30_000, 1), Some(3_600), "43 million minutes");
+    assert_eq!(step(100_000, 15), Some(86_400), "36 million hours");
+    assert_eq!(step(400_000, 15), Some(86_400));
+    let error = super::step_of(1_000_000, 15 * DAY_S).expect_err("too many");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("1000000 series are more than the 400000"),
+        "{text}"
+    );
+}
+
 /// One series at a time beside a quiet one: what is told of it.
 async fn told(batches: &[SampleBatch], fresh: &[SampleBatch]) -> Vec<String> {
     let (_dir, lake) = lake(batches, fresh);
