@@ -219,7 +219,7 @@ pub async fn series(
     let Some(held) = points::span(engine, whole).await? else {
         return Ok((STEPS_S[0], Vec::new()));
     };
-    let series = points::count(engine).await?;
+    let series = points::count(engine, held).await?;
     let step_s = step_of(series, (held.until_us - held.from_us) / 1_000_000)?;
     Ok((step_s, points::read(engine, held, step_s).await?))
 }

@@ -48,7 +48,7 @@ pub enum EngineError {
     },
     /// More series than are looked at together.
     #[error(
-        "{series} series are more than the {limit} that an analysis holds in memory; leave out labels that differ from request to request: SELECT component, metric, count(*) FROM series GROUP BY component, metric ORDER BY 3 DESC names the metrics that have most"
+        "{series} series are more than the {limit} that an analysis holds in memory; leave out labels that differ from request to request, or look at less history; SELECT component, metric, count(*) FROM series GROUP BY component, metric ORDER BY 3 DESC names the metrics that have most"
     )]
     TooManySeries {
         /// How many there are.

@@ -10,6 +10,7 @@ use crate::rule::{built_in_named, integer, timestamp};
 /// The query files: medians of steps, and rows as they are.
 const STEPS: &str = "series_points";
 const VALUES: &str = "series_values";
+const DAY_US: i64 = 86_400 * 1_000_000;
 /// Rollups that end this close to the samples' end stand for them, or this part of the stretch of time
 /// where that is less.
 const ROLLED_WITHIN_US: i64 = 10 * 60 * 1_000_000;
@@ -111,12 +112,25 @@ pub(crate) async fn span(engine: &Engine, whole: Window) -> Result<Option<Window
     }))
 }
 
-/// How many series there are.
-pub(crate) async fn count(engine: &Engine) -> Result<i64, EngineError> {
-    let sql =
+/// How many series a stretch of time has, by the rollups of its days; all that are known where there
+/// are none of these yet.
+pub(crate) async fn count(engine: &Engine, held: Window) -> Result<i64, EngineError> {
+    let days = Window {
+        from_us: held.from_us.saturating_sub(DAY_US),
+        ..held
+    };
+    let of_days = "SELECT count(*) AS n FROM (SELECT DISTINCT host, component, metric, labels \
+                   FROM samples_1d WHERE ts > $from AND ts < $until)";
+    let all =
         "SELECT count(*) AS n FROM (SELECT DISTINCT host, component, metric, labels FROM series)";
-    let rows = engine.collect(sql, &QueryOptions::default()).await?;
-    Ok(Columns::new("series", &rows)?.integers("n")?.value(0))
+    for (sql, options) in [(of_days, days.options()), (all, QueryOptions::default())] {
+        let rows = engine.collect(sql, &options).await?;
+        let count = Columns::new("series", &rows)?.integers("n")?.value(0);
+        if count > 0 {
+            return Ok(count);
+        }
+    }
+    Ok(0)
 }
 
 /// Whether so many series over so many seconds are few enough rows to be read in such steps.
