@@ -31,6 +31,8 @@ use crate::exit::{Outcome, UsageError};
 /// Series that are in memory at a time, but for the fleet, which is judged as a whole.
 const CHUNK: usize = 2_048;
 const DAY_S: i64 = 86_400;
+/// Fewer values are no two sides of a change.
+const LEAST_SAMPLES: usize = 12;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,7 +96,13 @@ pub(crate) fn run(settings: &Settings, args: &DetectArgs) -> anyhow::Result<Outc
                 true => Some(settings.config.nightly.calendar()?),
                 false => None,
             };
-            series(path, mode, calendar)?
+            let (text, longest) = series(path, mode, calendar)?;
+            if mode == Mode::ChangePoint && longest < LEAST_SAMPLES {
+                eprintln!("too little data: no series has {LEAST_SAMPLES} values");
+                write(args.output.as_deref(), &text)?;
+                return Ok(Outcome::TooLittleData);
+            }
+            text
         }
         (None, Mode::Compare) => bail!(UsageError(
             "to compare load runs of the tables: driftline compare RUN_A RUN_B".to_owned()
@@ -139,9 +147,10 @@ fn all(path: &Path) -> anyhow::Result<Vec<SeriesInput>> {
     Ok(all)
 }
 
-fn series(path: &Path, mode: Mode, daily: Option<Calendar>) -> anyhow::Result<String> {
+/// What is found in a file, and how many values its longest series has.
+fn series(path: &Path, mode: Mode, daily: Option<Calendar>) -> anyhow::Result<(String, usize)> {
     let mut reader = SeriesReader::open(path).map_err(asked)?;
-    let mut text = header(mode);
+    let (mut text, mut longest) = (header(mode), 0);
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         let mut next = reader.read().map_err(asked)?;
@@ -149,13 +158,17 @@ fn series(path: &Path, mode: Mode, daily: Option<Calendar>) -> anyhow::Result<St
             series.days = Some(days(series, calendar)?);
         }
         let ended = next.is_none();
+        if let Some(series) = &next {
+            let there = series.values.iter().filter(|value| value.is_finite());
+            longest = longest.max(there.count());
+        }
         chunk.extend(next);
         if ended || chunk.len() == CHUNK {
             text.push_str(&on_all_cores(&chunk, rows_of(mode)));
             chunk.clear();
         }
         if ended {
-            return Ok(text);
+            return Ok((text, longest));
         }
     }
 }

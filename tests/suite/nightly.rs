@@ -188,6 +188,22 @@ fn plain_files_are_judged_and_what_is_wrong_in_them_is_named() {
         "{err}"
     );
 
+    let short = dir.join("short.csv");
+    std::fs::write(&short, "series,timestamp,value\na,1,2\na,2,3\n").expect("a file");
+    let output = detect("change-point", &short.display().to_string());
+    assert_eq!(output.status.code(), Some(4));
+
+    // The same file as rows that come one by one, and by what earlier days were.
+    for more in ["--stream", "--daily"] {
+        let output = run(&mut command(dir, &["detect", "--input", &input, more]));
+        let rows = String::from_utf8_lossy(&output.stdout);
+        let found: Vec<&str> = rows.lines().skip(1).collect();
+        assert!(
+            found.len() == 1 && found[0].starts_with("metric3,2"),
+            "{more}: {rows}"
+        );
+    }
+
     // Runs of B take a fifth longer.
     let mut jitter = Jitter(3);
     let mut text = "case,arm,run,value\n".to_owned();
