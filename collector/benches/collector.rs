@@ -1,13 +1,16 @@
 //! What the collector costs: CPU time per 1,000 metrics with encoding and spool included, resident
-//! memory, lateness of ticks; beside it node_exporter, scraped every second in the same run, where
+//! memory, lateness of ticks; beside it what no collector of these metrics can do without (a wake-up,
+//! the kernel's files read, as many bytes appended and synced) and node_exporter, scraped every second in the same run, where
 //! it is installed (Debian: `prometheus-node-exporter`) or named by `NODE_EXPORTER`.
 //!
 //! Run by `cargo bench -p driftline-collector --bench collector [-- SECONDS]`. Both are measured at
 //! their real pace, because caches that have gone cold within a second are part of the cost.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -25,6 +28,29 @@ use rustix::time::{ClockId, clock_gettime};
 const DEFAULT_SECONDS: u64 = 30;
 /// Ticks of this long are counted by the kernel for each process.
 const KERNEL_TICK: Duration = Duration::from_millis(10);
+
+/// What the host's metrics of every tick are read from, this process's own memory included.
+const KERNEL_FILES: [&str; 17] = [
+    "stat",
+    "loadavg",
+    "uptime",
+    "meminfo",
+    "vmstat",
+    "pressure/cpu",
+    "pressure/memory",
+    "pressure/io",
+    "diskstats",
+    "self/net/dev",
+    "self/net/softnet_stat",
+    "self/net/snmp",
+    "self/net/netstat",
+    "self/net/sockstat",
+    "self/net/sockstat6",
+    "sys/fs/file-nr",
+    "self/statm",
+];
+/// A sample takes so much of the spool.
+const BYTES_PER_SAMPLE: f64 = 10.0;
 
 /// What one collector cost.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +97,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     host.cgroup.enabled = false;
     let (host_only, notes) = measure_collector(host, seconds)?;
     host_only.print("  component host alone", &notes);
+    let bare = measure_bare(host_only.metrics_per_tick, seconds)?;
+    bare.print("  bare reads, append, sync", "");
+    let ratio = host_only.cpu_ms_per_tick / bare.cpu_ms_per_tick;
+    println!("component host alone / bare: {ratio:.1}");
     match reference.transpose()? {
         Some(reference) => {
             reference.print("node_exporter, scraped", "");
@@ -86,9 +116,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Collects into a real spool and measures this process.
 fn measure_collector(config: Config, seconds: u64) -> Result<(Cost, String), Box<dyn Error>> {
-    let directory = tempfile::tempdir_in(
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(std::env::temp_dir, PathBuf::from),
-    )?;
+    let directory = tempfile::tempdir_in(scratch())?;
     // The first tick opens files and builds the dictionary; it is not the steady state.
     run_ticks(&config, directory.path(), &Stop::new(), Some(2))?;
     let cpu = process_cpu();
@@ -123,6 +151,41 @@ fn measure_collector(config: Config, seconds: u64) -> Result<(Cost, String), Box
         read.bytes as f64 / read.rows as f64,
     );
     Ok((cost, notes))
+}
+
+/// Reads the same files at the same pace and appends as many bytes durably, and does nothing else.
+fn measure_bare(metrics_per_tick: f64, seconds: u64) -> Result<Cost, Box<dyn Error>> {
+    let proc = Path::new("/proc");
+    // Some kernels do not offer all of them.
+    let files: Vec<File> = KERNEL_FILES
+        .iter()
+        .filter_map(|name| File::open(proc.join(name)).ok())
+        .collect();
+    let mut log = tempfile::tempfile_in(scratch())?;
+    let bytes = vec![7; (metrics_per_tick * BYTES_PER_SAMPLE) as usize];
+    let mut buffer = vec![0; 64 * 1024];
+    let begun = Instant::now();
+    let cpu = process_cpu();
+    for tick in 1..=seconds {
+        thread::sleep(Duration::from_secs(tick).saturating_sub(begun.elapsed()));
+        for file in &files {
+            // What stands in it does not matter, nor whether it can be read.
+            drop(file.read_at(&mut buffer, 0));
+        }
+        log.write_all(&bytes)?;
+        log.sync_data()?;
+    }
+    let cpu = process_cpu().saturating_sub(cpu);
+    Ok(Cost {
+        metrics_per_tick,
+        cpu_ms_per_tick: cpu.as_secs_f64() * 1e3 / seconds as f64,
+        resident_mib: resident_mib("self")?,
+    })
+}
+
+/// Where the spools of the measurement are: on the disk, beside what is built.
+fn scratch() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
 /// What stands in the log.

@@ -28,6 +28,14 @@ pub fn now() -> Clocks {
     }
 }
 
+/// The time that a file which is changed from now on bears at least, in nanoseconds since 1970 UTC:
+/// Linux gives files the time of its last tick, which is some milliseconds behind the wall clock, and
+/// more where a virtual machine is not given its processor.
+pub(crate) fn file_ns() -> i64 {
+    let time = clock_gettime(FILES);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
 /// Nanoseconds of the monotonic clock alone, to time something.
 pub(crate) fn mono_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
@@ -42,6 +50,11 @@ pub(crate) fn thread_cpu() -> Duration {
 pub(crate) fn process_cpu() -> Duration {
     Duration::from_nanos(nanoseconds(clock_gettime(ClockId::ProcessCPUTime)))
 }
+
+#[cfg(target_os = "linux")]
+const FILES: ClockId = ClockId::RealtimeCoarse;
+#[cfg(not(target_os = "linux"))]
+const FILES: ClockId = ClockId::Realtime;
 
 #[cfg(target_os = "linux")]
 const BOOT: ClockId = ClockId::Boottime;

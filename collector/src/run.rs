@@ -7,8 +7,8 @@ use std::thread;
 
 use driftline_eventlog::LogError;
 use driftline_eventlog::disk::RealDisk;
-use driftline_eventlog::spool::SpoolProducer;
-use driftline_schemas::{EncodeError, Incarnation, Kind};
+use driftline_eventlog::spool::{SpoolProducer, SpoolWriter};
+use driftline_schemas::{EncodeError, Event, Incarnation, Kind, ProducerId};
 
 use crate::agent::{Agent, Consumer, Output};
 use crate::clock;
@@ -100,59 +100,24 @@ pub fn run_ticks(
     config.validate()?;
     let config = &config.clone().with_state_below(data_dir);
     let hostname = config.hostname.clone().unwrap_or_else(hostname);
-    let producer_id = config.producer_id(&hostname)?;
-    let log_dir = data_dir.join(LOG_DIRECTORY);
-    let incarnation = Incarnation::from_u128(rand::random());
-    let disk = Arc::new(RealDisk);
-    let producer = SpoolProducer::open(
-        disk,
-        &log_dir,
-        producer_id.clone(),
-        incarnation,
-        config.spool.clone(),
-    )?;
-    let (last_tick, before_us) = LastTick::open(data_dir, &producer_id)
-        .map_err(|(path, source)| CollectorError::LastTick { path, source })?;
-    let samples = producer.writer(Kind::Samples)?;
-    let events = producer.writer(Kind::Events)?;
-
+    let opened = Opened::open(config, data_dir, &hostname)?;
     let now = clock::now();
     let interval_us = micros(config.interval);
     let schedule = Schedule::aligned(now, config.interval);
     let facts = HostFacts::read(&hostname, &config.host.proc);
     let inbox = Arc::new(Inbox::new(config.queue_blocks));
-    inbox.push_events(
-        producer
-            .repairs()
-            .iter()
-            .filter_map(|repair| notices::repaired(now.wall_us, repair)),
-    );
-    inbox.push_events(
-        [samples.stream(), events.stream()]
-            .map(|stream| notices::stream_opened(now.wall_us, stream)),
-    );
-    inbox.push_events([notices::started(
-        now.wall_us,
-        &producer_id,
-        incarnation,
-        interval_us,
-        &facts,
-    )]);
-    let expected_us = before_us.map(|before_us| before_us + interval_us);
-    let gap = expected_us.and_then(|from_us| {
-        missed_between(Reason::Stopped, from_us, schedule.next_us(), interval_us)
-    });
-    inbox.push_events(gap.map(|missed| notices::gap(now.wall_us, &missed, "")));
+    inbox.push_events(opened.beginnings(now.wall_us, schedule.next_us(), interval_us, &facts));
 
     let tally = Arc::new(Tally::default());
+    let shipped = opened.producer_id.clone();
     let writer = Writer::new(Parts {
-        producer,
-        samples,
-        events,
+        producer: opened.producer,
+        samples: opened.samples,
+        events: opened.events,
         inbox: Arc::clone(&inbox),
         tally: Arc::clone(&tally),
         host: hostname,
-        last_tick,
+        last_tick: opened.last_tick,
         sync_every: config.sync_every(),
         interval_us,
         retry_after: RETRY_AFTER,
@@ -161,7 +126,7 @@ pub fn run_ticks(
         .name("collector-writer".to_owned())
         .spawn(move || writer.run())
         .map_err(CollectorError::Thread)?;
-    let shipping = ship::start(config, &log_dir, producer_id)?;
+    let shipping = ship::start(config, &data_dir.join(LOG_DIRECTORY), shipped)?;
     let mut consumer = ToInbox {
         inbox: Arc::clone(&inbox),
         tally: Arc::clone(&tally),
@@ -185,6 +150,75 @@ pub fn run_ticks(
         samples: counts.samples,
         blocks_dropped,
     })
+}
+
+/// What a run writes to.
+struct Opened {
+    producer_id: ProducerId,
+    incarnation: Incarnation,
+    producer: SpoolProducer,
+    samples: SpoolWriter,
+    events: SpoolWriter,
+    last_tick: LastTick,
+    /// The last tick of the run before, in microseconds since 1970 UTC.
+    before_us: Option<i64>,
+}
+
+impl Opened {
+    fn open(config: &Config, data_dir: &Path, hostname: &str) -> Result<Self, CollectorError> {
+        let producer_id = config.producer_id(hostname)?;
+        let incarnation = Incarnation::from_u128(rand::random());
+        let producer = SpoolProducer::open(
+            Arc::new(RealDisk),
+            &data_dir.join(LOG_DIRECTORY),
+            producer_id.clone(),
+            incarnation,
+            config.spool.clone(),
+        )?;
+        let (last_tick, before_us) = LastTick::open(data_dir, &producer_id)
+            .map_err(|(path, source)| CollectorError::LastTick { path, source })?;
+        let samples = producer.writer(Kind::Samples)?;
+        let events = producer.writer(Kind::Events)?;
+        Ok(Self {
+            producer_id,
+            incarnation,
+            producer,
+            samples,
+            events,
+            last_tick,
+            before_us,
+        })
+    }
+
+    /// What is told at the start: what was repaired, the streams, the run, and for how long none ran
+    /// before the tick that comes.
+    fn beginnings(
+        &self,
+        now_us: i64,
+        next_us: i64,
+        interval_us: i64,
+        facts: &HostFacts,
+    ) -> Vec<Event> {
+        let repairs = self.producer.repairs().iter();
+        let mut told: Vec<Event> = repairs
+            .filter_map(|repair| notices::repaired(now_us, repair))
+            .collect();
+        let streams = [self.samples.stream(), self.events.stream()];
+        told.extend(streams.map(|stream| notices::stream_opened(now_us, stream)));
+        told.push(notices::started(
+            now_us,
+            &self.producer_id,
+            self.incarnation,
+            interval_us,
+            facts,
+        ));
+        let gap = self.before_us.and_then(|before_us| {
+            let from_us = before_us + interval_us;
+            missed_between(Reason::Stopped, from_us, next_us, interval_us)
+        });
+        told.extend(gap.map(|missed| notices::gap(now_us, &missed, "")));
+        told
+    }
 }
 
 /// Hands over to the writing thread.

@@ -20,19 +20,16 @@ mod plan;
 mod pool;
 mod redirect;
 mod template;
-mod tls;
 mod user;
 mod wire;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-
 use crate::operation::{Failure, NEVER_NS, Operation};
 use crate::scenario::{HttpOptions, Journey, Step};
 use crate::target::Target;
+use crate::tls::TlsError;
 use crate::worker::Context;
 
 use deadline::Deadlines;
@@ -43,25 +40,6 @@ use pool::Pool;
 
 pub(crate) use plan::Request;
 pub use user::User;
-
-/// A client that could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// A certificate file cannot be used.
-    #[error("cannot use the certificates in {path}: {reason}")]
-    Certificates {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The target's name cannot stand in a certificate.
-    #[error("no certificate can be for {host:?}: give the target by a DNS name or an IP address")]
-    ServerName {
-        /// The name.
-        host: String,
-    },
-}
 
 /// The connections of one worker thread; cheap to clone within it. They end with its last clone.
 #[derive(Debug, Clone)]
@@ -86,17 +64,6 @@ pub(crate) fn fixed_request(
     PlannedStep::new(&Base::of(http, target), step).fixed
 }
 
-/// What connections within TLS begin with, where the target wants them.
-pub(crate) fn tls_of(
-    context: &Context,
-) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, ClientError> {
-    if !context.target.tls {
-        return Ok(None);
-    }
-    let name = tls::name(&context.target.host)?;
-    Ok(Some((tls::configuration(&context.scenario.http)?, name)))
-}
-
 /// How a step ended.
 struct Ended {
     at_ns: u64,
@@ -108,7 +75,7 @@ impl Client {
     ///
     /// # Errors
     /// The certificates cannot be read, or the target's name cannot be in any.
-    pub fn new(context: &Context) -> Result<Self, ClientError> {
+    pub fn new(context: &Context) -> Result<Self, TlsError> {
         let http = &context.scenario.http;
         let base = Base::new(context);
         let plans = context

@@ -21,6 +21,7 @@ pub mod service;
 pub mod stop;
 pub mod target;
 pub mod threshold;
+pub mod tls;
 pub mod websocket;
 pub mod worker;
 

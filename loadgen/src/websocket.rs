@@ -35,7 +35,6 @@ mod plan;
 mod poller;
 mod shared;
 mod timers;
-mod tls;
 mod utf8;
 mod wire;
 

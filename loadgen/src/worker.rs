@@ -123,7 +123,7 @@ pub enum WorkerError {
     Wait(#[source] io::Error),
     /// The HTTP client could not be made.
     #[error(transparent)]
-    Client(#[from] crate::journey::ClientError),
+    Client(#[from] crate::tls::TlsError),
 }
 
 /// Starts a worker's thread. It ends by itself after the last stage and the drain, or after a stop

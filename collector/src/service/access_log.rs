@@ -205,8 +205,7 @@ impl Service for AccessLog {
         let state_path = self.state_path();
         let reading = self.reading.as_mut().expect("it was begun above");
         // Files that change from now on may be read in part only.
-        let now_ns = clock::now().wall_us.saturating_mul(1_000);
-        let refreshed = reading.tail.refresh(now_ns);
+        let refreshed = reading.tail.refresh(clock::file_ns());
         let limit_ns = begun_ns + nanoseconds(self.config.time_out / READING_SHARE);
         let read = reading.read_on(&mut self.buffer, limit_ns).await;
         reading.record(&self.config.name, out);
@@ -222,7 +221,7 @@ impl Service for AccessLog {
         out.events
             .extend(trace.and_then(|trace| trace.take(ts_us, &self.subject, name)));
         if let Some(path) = state_path {
-            state::write(&path, &reading.state(now_ns)).map_err(|error| unavailable(&error))?;
+            state::write(&path, &reading.state()).map_err(|error| unavailable(&error))?;
         }
         refreshed
             .and(read)
@@ -278,9 +277,9 @@ impl Reading {
         self.lost_before + self.tail.lost_bytes
     }
 
-    fn state(&self, current_ns: i64) -> State {
+    fn state(&self) -> State {
         State {
-            current_ns,
+            current_ns: self.tail.since_ns(),
             positions: self.tail.positions(),
             spared: self.tail.spared(),
             totals: self.tally.counts.totals().to_vec(),

@@ -26,12 +26,12 @@ use super::connector::Connector;
 use super::http1::BUFFER_BYTES;
 use super::request::nanoseconds;
 use super::{Ended, Job, Prepared};
-use crate::journey::ClientError;
 use crate::operation::Failure;
+use crate::tls::{Tls, TlsError};
 use crate::worker::{Context, Gauges, Share};
 
 use encoder::Fields;
-use link::{Link, Tls, Turn, Wire};
+use link::{Link, Turn, Wire};
 use session::{Desk, STREAMS_AT_FIRST};
 use streams::{Stream, Work};
 
@@ -65,9 +65,9 @@ impl Http2 {
         context: &Context,
         epoll: Rc<OwnedFd>,
         requests: Vec<Prepared>,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, TlsError> {
         let http = &context.scenario.http;
-        let tls = crate::journey::tls_of(context)?.map(|(config, name)| Tls { config, name });
+        let tls = Tls::of(context, Some(http.version))?;
         let mut fields = Fields::default();
         let tokens = requests.iter().map(|request| {
             let each = request.fields.iter();

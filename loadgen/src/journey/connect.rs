@@ -13,7 +13,6 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -22,11 +21,12 @@ use tokio_rustls::TlsConnector;
 use crate::operation::Failure;
 use crate::scenario::HttpVersion;
 use crate::target::Target;
+use crate::tls::{Tls, TlsError, alpn};
 use crate::worker::{Context, Gauges};
 
+use super::failure;
 use super::pool::Pool;
 use super::wire::{Fate, Stream, Wire};
-use super::{ClientError, failure, tls};
 
 /// Streams that a connection carries before it is known how many the target allows: what RFC 9113,
 /// 6.5.2, recommends that every target allow at least.
@@ -49,19 +49,6 @@ pub(crate) struct Connector {
     streams: u32,
     /// The address that worked last.
     address: Cell<usize>,
-}
-
-struct Tls {
-    connector: TlsConnector,
-    name: ServerName<'static>,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The sending end of a connection.
@@ -122,20 +109,12 @@ impl Link {
 
 impl Connector {
     /// Reads the certificates; `streams` is the most that a connection carries at once.
-    pub(crate) fn new(context: &Context, streams: u32) -> Result<Self, ClientError> {
+    pub(crate) fn new(context: &Context, streams: u32) -> Result<Self, TlsError> {
         let http = &context.scenario.http;
-        let target = Arc::clone(&context.target);
-        let tls = if target.tls {
-            let name = tls::name(&target.host)?;
-            let connector = TlsConnector::from(tls::configuration(http)?);
-            Some(Tls { connector, name })
-        } else {
-            None
-        };
         Ok(Self {
-            target,
+            target: Arc::clone(&context.target),
             gauges: Arc::clone(&context.gauges),
-            tls,
+            tls: Tls::of(context, Some(http.version))?,
             version: http.version,
             timeout: http.connect_timeout,
             streams,
@@ -155,14 +134,13 @@ impl Connector {
         let stream = match &self.tls {
             None => Stream::Plain(tcp),
             Some(tls) => {
-                let stream = tls
-                    .connector
+                let stream = TlsConnector::from(Arc::clone(&tls.config))
                     .connect(tls.name.clone(), tcp)
                     .await
                     .map_err(|error| failure::of_handshake(&error))?;
                 let spoken = stream.get_ref().1.alpn_protocol();
                 // A target may leave ALPN out and mean HTTP/1.1, never HTTP/2.
-                if self.version == HttpVersion::Http2 && spoken != Some(tls::alpn(self.version)) {
+                if self.version == HttpVersion::Http2 && spoken != Some(alpn(self.version)) {
                     return Err(Failure::Tls);
                 }
                 Stream::Tls(Box::new(stream))

@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 
 use crate::operation::Failure;
 use crate::scenario::HttpVersion;
+use crate::tls::TlsError;
 use crate::worker::{Context, Gauges};
 
-use super::ClientError;
 use super::connect::{Connector, Link};
 
 /// The connections of one worker.
@@ -89,7 +89,7 @@ enum Stage {
 
 impl Pool {
     /// A pool of the worker's share of connections, at least one.
-    pub(crate) fn new(context: &Context) -> Result<Self, ClientError> {
+    pub(crate) fn new(context: &Context) -> Result<Self, TlsError> {
         let http = &context.scenario.http;
         let streams = match http.version {
             HttpVersion::Http2 if http.keep_alive => http.streams.max(1),

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use crate::operation::{Failure, NEVER_NS, Operation};
+use crate::tls::Tls;
 use crate::worker::Context;
 
 use super::frame::Masks;
 use super::plan;
 use super::poller::Poller;
-use super::tls::Tls;
 
 /// Read at once, by whichever connection has something to read.
 const READ_BYTES: usize = 64 * 1024;
@@ -107,19 +107,16 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(context: &Context) -> io::Result<Self> {
         let scenario = &context.scenario;
-        let security = if context.target.tls {
-            match Tls::new(&scenario.http, &context.target.host) {
-                Ok(tls) => Security::Tls(tls),
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "no WebSocket can be opened"
-                    );
-                    Security::Broken
-                }
+        let security = match Tls::of(context, None) {
+            Ok(None) => Security::Plain,
+            Ok(Some(tls)) => Security::Tls(tls),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "no WebSocket can be opened"
+                );
+                Security::Broken
             }
-        } else {
-            Security::Plain
         };
         let worker = u64::from(context.share.index);
         Ok(Self {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use rustls::ClientConnection;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::tls::Tls;
 use crate::operation::Failure;
+use crate::tls::Tls;
 
 /// A socket and what is on its way out.
 #[derive(Debug)]

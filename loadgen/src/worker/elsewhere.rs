@@ -6,7 +6,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Context;
 use super::waiting::Due;
-use crate::journey::{Client, ClientError, User};
+use crate::journey::{Client, User};
+use crate::tls::TlsError;
 
 /// The journeys under way.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ struct Back {
 }
 
 impl Elsewhere {
-    pub(crate) fn new(context: &Context) -> Result<Self, ClientError> {
+    pub(crate) fn new(context: &Context) -> Result<Self, TlsError> {
         Ok(Self {
             context: context.clone(),
             client: Client::new(context)?,

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use driftline_loadgen::journey::{Client, ClientError};
+use driftline_loadgen::journey::Client;
 use driftline_loadgen::scenario::{HttpOptions, HttpVersion};
+use driftline_loadgen::tls::TlsError;
 use driftline_loadgen::{Failure, NEVER_NS};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
@@ -166,7 +167,7 @@ fn files_without_certificates_are_named() {
             context.scenario = Arc::new(scenario);
             let error = Client::new(&context).expect_err("it holds none");
             assert!(
-                matches!(&error, ClientError::Certificates { path: named, .. } if *named == path)
+                matches!(&error, TlsError::Read { path: named, .. } | TlsError::Empty { path: named } if *named == path)
             );
             assert!(
                 error

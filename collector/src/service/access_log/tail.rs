@@ -1,57 +1,47 @@
 //! Follows the files of a log: finds them again after a restart, follows them when they are renamed,
 //! copied and truncated, and yields whole lines.
 //!
+//! A name may lead to another file at any moment, so a file is what its descriptor says, and a look at
+//! the directory counts as one only if all names still lead where they led when it began.
+//!
 //! What a line means is left to its caller, who keeps the positions together with what was counted.
 
-use std::fs::{self, File, Metadata};
-use std::hash::Hasher as _;
+mod followed;
+
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use memchr::{memchr, memrchr};
-use siphasher::sip::SipHasher13;
 
-use super::rotated::siblings;
+use super::rotated::{FileId, Listing, Met, modified_ns};
 use super::state::Position;
+use followed::Followed;
 
 /// Files that are followed at once, rotated ones that still grow among them.
 const MAX_FILES: usize = 64;
-/// So much of a file's beginning tells it from others.
-const HEAD_BYTES: u64 = 1_024;
 /// Read at a time; a line that is longer is skipped.
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// A rotated file that did not grow at so many passes is let go.
 const IDLE_PASSES: u32 = 3;
-/// Files bear the time of the kernel's last tick, which is up to 10 ms ago: what seems so much older
-/// than the last look may be younger.
-const TICK_NS: i64 = 20_000_000;
-
-/// A file that is being read.
-#[derive(Debug)]
-struct Followed {
-    file: File,
-    position: Position,
-    /// Whether one of the log's paths leads to it.
-    is_current: bool,
-    idle_passes: u32,
-    len: u64,
-    /// Its length and position at the pass before.
-    before: (u64, u64),
-}
+/// Looks at a directory in which files move; the next pass goes on from there.
+const MAX_LOOKS: u32 = 5;
 
 /// The files of a log.
 #[derive(Debug)]
 pub(super) struct Tail {
     pattern: String,
     followed: Vec<Followed>,
-    /// Positions of before the restart whose files have not been looked for.
-    remembered: Vec<Position>,
-    /// Untracked rotated files that changed after this time hold new lines.
-    current_ns: i64,
+    /// What was being read and has yet to be found again.
+    sought: Vec<Sought>,
+    /// Rotated files that are not followed and changed since then hold new lines. By the clock that
+    /// files bear the time of.
+    since_ns: i64,
+    /// Whether files moved during all looks of the last pass.
+    is_unsettled: bool,
     /// Rotated files that were copies of what is read, as long as it had not been truncated: device
     /// and inode.
-    spared: Vec<(u64, u64)>,
+    spared: Vec<FileId>,
     /// Whether files that are met are read from their beginning.
     from_start: bool,
     /// Bytes known to be gone unread, since the beginning.
@@ -62,21 +52,35 @@ pub(super) struct Tail {
     pub(super) overflowed: bool,
 }
 
+/// A file that is looked for: one of before the restart, or the copy of one that was truncated.
+#[derive(Debug)]
+struct Sought {
+    position: Position,
+    /// What is lost if it is not found, where that is known.
+    unread: Option<u64>,
+}
+
 impl Tail {
     /// With positions, it goes on from there. Without, it begins at the end of what there is, or
     /// at the start.
     pub(super) fn new(
         path: &Path,
-        (remembered, spared): (Vec<Position>, Vec<(u64, u64)>),
-        current_ns: i64,
+        (remembered, spared): (Vec<Position>, Vec<FileId>),
+        since_ns: i64,
         start: bool,
     ) -> Self {
+        let sought = |position| Sought {
+            position,
+            unread: None,
+        };
+        let sought = remembered.into_iter().map(sought).collect();
         Self {
             pattern: path.to_string_lossy().into_owned(),
-            from_start: start || current_ns > 0,
+            from_start: start || since_ns > 0,
             followed: Vec::new(),
-            remembered,
-            current_ns,
+            sought,
+            since_ns,
+            is_unsettled: false,
             spared,
             lost_bytes: 0,
             vanished: 0,
@@ -89,12 +93,18 @@ impl Tail {
     }
 
     pub(super) fn positions(&self) -> Vec<Position> {
-        let all = self.followed.iter();
-        all.map(|followed| followed.position.clone()).collect()
+        let followed = self.followed.iter().map(|one| &one.position);
+        let sought = self.sought.iter().map(|one| &one.position);
+        followed.chain(sought).cloned().collect()
     }
 
-    pub(super) fn spared(&self) -> Vec<(u64, u64)> {
+    pub(super) fn spared(&self) -> Vec<FileId> {
         self.spared.clone()
+    }
+
+    /// Since when files that change hold new lines.
+    pub(super) fn since_ns(&self) -> i64 {
+        self.since_ns
     }
 
     /// Bytes that are written and not read.
@@ -104,38 +114,63 @@ impl Tail {
             .sum()
     }
 
-    /// Looks for new, renamed and truncated files.
+    /// Looks for new, renamed and truncated files, until nothing moves meanwhile. `now_ns` is at most
+    /// the time that a file bears which is changed from now on.
     ///
     /// # Errors
     /// When no file of the log can be opened.
     pub(super) fn refresh(&mut self, now_ns: i64) -> io::Result<()> {
-        let paths = self.paths()?;
-        let restarted = !self.remembered.is_empty();
-        self.find_remembered(&paths);
+        let mut looks = 1;
+        let (listing, failure) = loop {
+            let listing = Listing::of(&self.paths()?);
+            let (has_moved, failure) = self.look(&listing);
+            self.is_unsettled = has_moved && !Listing::of(&self.paths()?).is_like(&listing);
+            if !self.is_unsettled || looks == MAX_LOOKS {
+                break (listing, failure);
+            }
+            looks += 1;
+        };
+        if !self.is_unsettled {
+            self.give_up();
+            self.spared.retain(|id| listing.has(*id));
+        }
+        if !self.is_unsettled || self.since_ns == 0 {
+            self.since_ns = now_ns;
+        }
+        self.let_go();
+        self.from_start = true;
+        match failure.or(listing.failure) {
+            Some(error) if !self.followed.iter().any(|followed| followed.is_current) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// One look at the files; says whether any was new, renamed or truncated, and what went wrong.
+    fn look(&mut self, listing: &Listing) -> (bool, Option<io::Error>) {
+        let mut has_moved = self.is_unsettled || !self.sought.is_empty() || !self.spared.is_empty();
+        let mut failure = None;
+        let files = &listing.files;
+        self.find(files, |met, position| {
+            met.id == (position.device, position.inode)
+        });
         for followed in &mut self.followed {
             followed.is_current = false;
         }
-        let mut rotated = restarted;
-        let mut failure = None;
-        for path in &paths {
-            match fs::metadata(path).and_then(|found| self.visit(path, &found, &paths)) {
-                Ok(is_new) => rotated |= is_new,
-                Err(error) => failure = Some(error),
+        for met in files.iter().filter(|met| !met.is_rotated) {
+            match self.visit(met) {
+                Ok(is_new) => has_moved |= is_new,
+                Err(error) => (has_moved, failure) = (true, Some(error)),
             }
         }
+        self.find(files, |met, position| {
+            met.is_rotated && position.head_bytes > 0
+        });
         // One of which no line is known yet may have been truncated unseen.
-        rotated |= self.followed.iter().any(|one| one.position.head_bytes == 0);
-        if (rotated || !self.spared.is_empty()) && self.current_ns > 0 {
-            self.adopt_rotated(&paths);
+        has_moved |= self.followed.iter().any(|one| one.position.head_bytes == 0);
+        if has_moved && self.since_ns > 0 {
+            self.adopt_rotated(files);
         }
-        self.let_go(now_ns);
-        self.current_ns = now_ns;
-        self.from_start = true;
-        match failure {
-            Some(error) if !self.followed.iter().any(|followed| followed.is_current) => Err(error),
-            _ if paths.is_empty() => Err(io::ErrorKind::NotFound.into()),
-            _ => Ok(()),
-        }
+        (has_moved, failure)
     }
 
     /// The files that the pattern names now.
@@ -151,117 +186,101 @@ impl Tail {
     }
 
     /// Takes a file that a path of the log leads to; true if it was not followed yet, or begins anew.
-    fn visit(&mut self, path: &Path, found: &Metadata, paths: &[PathBuf]) -> io::Result<bool> {
-        let known = self
-            .followed
-            .iter()
-            .position(|one| is_at(&one.position, found));
-        if let Some(at) = known {
-            self.followed[at].is_current = true;
-            if self.followed[at].was_truncated(found.len())? {
-                self.save_rest(at, paths);
-                let position = &mut self.followed[at].position;
-                (position.offset, position.in_long_line) = (0, false);
-                (position.head_bytes, position.head_hash) = (0, 0);
-                // It may have been truncated more than once since the last look.
-                return Ok(true);
+    fn visit(&mut self, met: &Met) -> io::Result<bool> {
+        if let Some(followed) = self.followed.iter_mut().find(|one| one.id() == met.id) {
+            followed.is_current = true;
+            if !followed.was_truncated()? {
+                return Ok(false);
             }
-            return Ok(false);
+            // What had not been read is in a copy, or lost. It may have been truncated more than once
+            // since the last look.
+            self.sought.push(Sought {
+                position: followed.position.clone(),
+                unread: Some(followed.len.saturating_sub(followed.position.offset)),
+            });
+            let position = &mut followed.position;
+            (position.offset, position.in_long_line) = (0, false);
+            (position.head_bytes, position.head_hash) = (0, 0);
+            return Ok(true);
         }
         if self.followed.len() >= MAX_FILES {
             self.overflowed = true;
             return Ok(false);
         }
-        let offset = if self.from_start { 0 } else { found.len() };
-        let mut followed = Followed::open(path, offset)?;
-        if offset > 0 && !ends_a_line(&followed.file, offset)? {
-            followed.position.in_long_line = true;
+        let mut followed = Followed::open(met)?;
+        if !self.from_start && followed.len > 0 {
+            followed.skip_to(followed.len)?;
+            followed.position.in_long_line = !followed.is_between_lines()?;
         }
         followed.is_current = true;
         self.followed.push(followed);
         Ok(true)
     }
 
-    /// The file was truncated: what had not been read is in a copy, or lost.
-    fn save_rest(&mut self, at: usize, paths: &[PathBuf]) {
-        let followed = &self.followed[at];
-        let unread = followed.len.saturating_sub(followed.position.offset);
-        let before = followed.position.clone();
-        match self.find_copy(&before, paths) {
-            Some(copy) => self.followed.push(copy),
-            None => self.lost_bytes += unread,
+    /// Goes on in the files that are sought, among those that may be them by what they are or by how
+    /// they begin. A copy is at least as long as what was read.
+    fn find(&mut self, files: &[Met], may_be: impl Fn(&Met, &Position) -> bool) {
+        for sought in std::mem::take(&mut self.sought) {
+            let mut candidates = files
+                .iter()
+                .filter(|met| may_be(met, &sought.position) && !self.follows(met.id));
+            match candidates.find_map(|met| Followed::resume(met, &sought.position)) {
+                Some(followed) => self.followed.push(followed),
+                None => self.sought.push(sought),
+            }
         }
     }
 
-    /// Finds the files of before the restart, by what they are or by how they begin.
-    fn find_remembered(&mut self, paths: &[PathBuf]) {
-        for position in std::mem::take(&mut self.remembered) {
-            let candidates = paths.iter().cloned().chain(siblings(paths));
-            let same = candidates
-                .filter(|path| fs::metadata(path).is_ok_and(|found| is_at(&position, &found)))
-                .find_map(|path| Followed::resume(&path, &position));
-            let found = same.or_else(|| self.find_copy(&position, paths));
-            match found {
-                Some(followed) => self.followed.push(followed),
+    fn follows(&self, id: FileId) -> bool {
+        self.followed.iter().any(|one| one.id() == id)
+    }
+
+    /// What is sought and is nowhere has gone.
+    fn give_up(&mut self) {
+        for sought in self.sought.drain(..) {
+            match sought.unread {
+                Some(bytes) => self.lost_bytes += bytes,
                 None => self.vanished += 1,
             }
         }
     }
 
-    /// A rotated file that begins as the position's file does, and is at least as long.
-    fn find_copy(&self, position: &Position, paths: &[PathBuf]) -> Option<Followed> {
-        if position.head_bytes == 0 {
-            return None;
-        }
-        siblings(paths)
-            .filter(|path| !self.follows(path))
-            .find_map(|path| Followed::resume(&path, position))
-    }
-
-    fn follows(&self, path: &Path) -> bool {
-        fs::metadata(path).is_ok_and(|found| {
-            let mut all = self.followed.iter();
-            all.any(|one| is_at(&one.position, &found))
-        })
-    }
-
     /// Takes rotated files that were never followed and have changed since the last look: the log was
     /// rotated more than once meanwhile. A copy of what is read is spared, until that is truncated.
-    fn adopt_rotated(&mut self, paths: &[PathBuf]) {
-        let since_ns = self.current_ns - TICK_NS;
-        let mut spared = Vec::new();
-        for path in siblings(paths)
-            .filter(|path| !self.follows(path))
-            .collect::<Vec<_>>()
-        {
-            let Ok(found) = fs::metadata(&path) else {
-                continue;
-            };
-            let id = (found.dev(), found.ino());
-            if modified_ns(&found) <= since_ns && !self.spared.contains(&id) {
+    fn adopt_rotated(&mut self, files: &[Met]) {
+        for met in files.iter().filter(|met| met.is_rotated) {
+            let was_spared = self.spared.contains(&met.id);
+            if self.follows(met.id) || (met.modified_ns < self.since_ns && !was_spared) {
                 continue;
             }
-            if self.followed.iter().any(|one| one.is_copied_to(&path)) {
-                spared.push(id);
-            } else if self.followed.len() < MAX_FILES {
-                self.followed.extend(Followed::open(&path, 0).ok());
+            let Ok(fresh) = Followed::open(met) else {
+                continue;
+            };
+            self.spared.retain(|id| *id != met.id);
+            let is_copy = self
+                .followed
+                .iter()
+                .any(|one| one.is_copied_to(&fresh.file));
+            if is_copy && self.spared.len() < MAX_FILES {
+                self.spared.push(met.id);
+            } else if !is_copy && self.followed.len() < MAX_FILES {
+                self.followed.push(fresh);
             } else {
                 self.overflowed = true;
             }
         }
-        spared.truncate(MAX_FILES);
-        self.spared = spared;
     }
 
     /// Lets go of rotated files that grow no more. A last line without an end is lost with them.
-    fn let_go(&mut self, now_ns: i64) {
+    fn let_go(&mut self) {
+        let since_ns = self.since_ns;
         let lost_bytes = &mut self.lost_bytes;
         self.followed.retain_mut(|followed| {
             let found = followed.file.metadata().ok();
             followed.len = found.as_ref().map_or(0, Metadata::len);
             let now = (followed.len, followed.position.offset);
-            // One that seems to have changed since the last look would be taken for a new one.
-            let is_old = found.is_none_or(|found| modified_ns(&found) < now_ns - 2 * TICK_NS);
+            // One that has changed since the last look would be taken for a new one.
+            let is_old = found.is_none_or(|found| modified_ns(&found) < since_ns);
             let rests = !followed.is_current && now == followed.before && is_old;
             followed.idle_passes = if rests { followed.idle_passes + 1 } else { 0 };
             followed.before = now;
@@ -326,141 +345,4 @@ pub(super) enum Line<'a> {
     Whole(&'a [u8]),
     /// The beginning of one that is too long.
     TooLong(&'a [u8]),
-}
-
-impl Followed {
-    fn open(path: &Path, offset: u64) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let found = file.metadata()?;
-        let mut followed = Self {
-            file,
-            position: Position {
-                device: found.dev(),
-                inode: found.ino(),
-                offset,
-                head_bytes: 0,
-                head_hash: 0,
-                in_long_line: false,
-            },
-            is_current: false,
-            idle_passes: 0,
-            len: found.len(),
-            before: (0, 0),
-        };
-        if offset > 0 {
-            let head = read_head(&followed.file)?;
-            followed.note_head(&head);
-        }
-        Ok(followed)
-    }
-
-    /// Goes on in a file if it is the position's, or a copy of it.
-    fn resume(path: &Path, position: &Position) -> Option<Self> {
-        let mut followed = Self::open(path, position.offset).ok()?;
-        // Of a file that was empty there is no head to compare.
-        let same = followed.len >= position.offset
-            && (position.head_bytes == 0
-                || hash_head(&followed.file, position.head_bytes).ok()?
-                    == Some(position.head_hash));
-        followed.position.in_long_line = position.in_long_line;
-        same.then_some(followed)
-    }
-
-    /// Whether the file at this path is a copy of this one, which may have been truncated since.
-    fn is_copied_to(&self, path: &Path) -> bool {
-        let known = self.position.head_bytes;
-        let compared = File::open(path).and_then(|file| {
-            if known > 0 {
-                return Ok(hash_head(&file, known)? == Some(self.position.head_hash));
-            }
-            // Nothing was read yet. One without a whole line may become a copy.
-            let (theirs, ours) = (read_head(&file)?, read_head(&self.file)?);
-            let line = memchr(b'\n', &theirs).map_or(theirs.len(), |end| end + 1);
-            Ok(ours.starts_with(&theirs[..line]))
-        });
-        compared.unwrap_or(false)
-    }
-
-    /// Reads from its position on. Nothing where the file has begun anew since the last look: what
-    /// stands at that position now may be anything, the copy is looked for first.
-    fn read_on(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.position.offset)?;
-        let head_bytes = self.position.head_bytes;
-        let is_same = read == 0
-            || head_bytes == 0
-            || hash_head(&self.file, head_bytes)? == Some(self.position.head_hash);
-        Ok(if is_same { read } else { 0 })
-    }
-
-    fn was_truncated(&self, len: u64) -> io::Result<bool> {
-        if len < self.position.offset {
-            return Ok(true);
-        }
-        if self.position.head_bytes == 0 {
-            return Ok(false);
-        }
-        let head = hash_head(&self.file, self.position.head_bytes)?;
-        Ok(head != Some(self.position.head_hash))
-    }
-
-    /// Takes over what a file begins with that is read from its beginning. Less than a line tells no
-    /// file from another.
-    fn note_head(&mut self, begin: &[u8]) {
-        let head = &begin[..begin.len().min(HEAD_BYTES as usize)];
-        if memchr(b'\n', head).is_some() || head.len() as u64 == HEAD_BYTES {
-            (self.position.head_bytes, self.position.head_hash) = (head.len() as u64, hash(head));
-        }
-    }
-
-    /// Hashes more of the beginning where there is more, if it is still the same file.
-    fn extend_head(&mut self) -> io::Result<()> {
-        let known = self.position.head_bytes;
-        if known == 0 || known >= HEAD_BYTES {
-            return Ok(());
-        }
-        let head = read_head(&self.file)?;
-        let same = head.get(..known as usize).map(hash) == Some(self.position.head_hash);
-        if same && head.len() as u64 > known {
-            self.note_head(&head);
-        }
-        Ok(())
-    }
-}
-
-fn read_head(file: &File) -> io::Result<Vec<u8>> {
-    let mut head = vec![0; HEAD_BYTES as usize];
-    let read = file.read_at(&mut head, 0)?;
-    head.truncate(read);
-    Ok(head)
-}
-
-/// The hash of a file's first bytes; `None` where there are not so many.
-fn hash_head(file: &File, bytes: u64) -> io::Result<Option<u64>> {
-    let mut head = vec![0; usize::try_from(bytes.min(HEAD_BYTES)).unwrap_or(0)];
-    match file.read_exact_at(&mut head, 0) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    Ok(Some(hash(&head)))
-}
-
-fn hash(head: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(head);
-    hasher.finish()
-}
-
-fn ends_a_line(file: &File, offset: u64) -> io::Result<bool> {
-    let mut last = [0];
-    file.read_exact_at(&mut last, offset - 1)?;
-    Ok(last == *b"\n")
-}
-
-fn is_at(position: &Position, found: &Metadata) -> bool {
-    (position.device, position.inode) == (found.dev(), found.ino())
-}
-
-fn modified_ns(found: &Metadata) -> i64 {
-    found.mtime() * 1_000_000_000 + found.mtime_nsec()
 }

@@ -3,9 +3,9 @@
 mod rotation;
 mod writers;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::recorder::Recorder;
@@ -26,12 +26,24 @@ fn config(directory: &Path) -> AccessLogConfig {
     }
 }
 
+fn open(path: &Path) -> File {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.expect("writable")
+}
+
+/// Where the rotated file with this number is.
+fn rotated(path: &Path, number: usize) -> PathBuf {
+    path.with_extension(format!("log.{number}"))
+}
+
+/// As logrotate's copytruncate does it.
+fn copy_and_truncate(path: &Path) {
+    fs::copy(path, rotated(path, 1)).expect("copied");
+    open(path).set_len(0).expect("truncated");
+}
+
 fn append(path: &Path, targets: &[&str]) {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .expect("writable");
+    let mut file = open(path);
     for target in targets {
         writeln!(file, r#"::1 - - [t] "GET {target} HTTP/1.1" 200 10 0.020"#).expect("writable");
     }
@@ -147,9 +159,7 @@ async fn what_was_copied_before_a_truncation_is_read_from_the_copy() {
     let mut log = AccessLog::new(config.clone());
     assert_eq!(lines(&mut log).await, 2.0);
     append(&config.path, &["/unread"]);
-    fs::copy(&config.path, directory.path().join("access.log.1")).expect("copied");
-    let file = OpenOptions::new().write(true).open(&config.path);
-    file.expect("there").set_len(0).expect("truncated");
+    copy_and_truncate(&config.path);
     append(&config.path, &["/new"]);
     assert_eq!(lines(&mut log).await, 4.0);
     assert_eq!(lines(&mut AccessLog::new(config)).await, 4.0);
@@ -162,10 +172,7 @@ async fn a_line_is_counted_when_it_is_whole() {
     fs::write(&config.path, r#"::1 - - [t] "GET / HT"#).expect("writable");
     let mut log = AccessLog::new(config.clone());
     assert_eq!(lines(&mut log).await, 0.0);
-    let mut file = OpenOptions::new()
-        .append(true)
-        .open(&config.path)
-        .expect("there");
+    let mut file = open(&config.path);
     file.write_all(b"TP/1.1\" 200 1 0.1\n").expect("writable");
     let (rows, _) = pass(&mut log).await;
     assert_eq!(value(&rows, "http.server.log.lines", LINES), 1.0);

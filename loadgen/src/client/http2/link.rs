@@ -9,14 +9,14 @@ use std::sync::Arc;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::ClientConnection;
 
 use super::frame::Code;
 use super::session::{Desk, Session};
 use crate::client::connector::{Connector, failure_of};
 use crate::clock::RunClock;
 use crate::operation::{Failure, NEVER_NS};
+use crate::tls::Tls;
 
 /// Reads for one connection before others have their turn.
 const READS_IN_TURN: usize = 16;
@@ -36,13 +36,6 @@ pub(crate) struct Wire {
     pub(crate) buffer: Box<[u8]>,
     pub(crate) connect_timeout_ns: u64,
     pub(crate) desk: Desk,
-}
-
-/// What every TLS connection begins with.
-#[derive(Debug)]
-pub(crate) struct Tls {
-    pub(crate) config: Arc<ClientConfig>,
-    pub(crate) name: ServerName<'static>,
 }
 
 /// What came of something that happened to a link.

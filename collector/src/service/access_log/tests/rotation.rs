@@ -1,25 +1,10 @@
 //! Rotations that come at awkward times, and lines that are too long.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::Write as _;
-use std::path::Path;
 
 use super::super::tail::CHUNK_BYTES;
 use super::*;
-
-fn open(path: &Path) -> File {
-    let opened = OpenOptions::new().create(true).append(true).open(path);
-    opened.expect("writable")
-}
-
-fn copy_and_truncate(path: &Path) {
-    let (first, second) = (path.with_extension("log.1"), path.with_extension("log.2"));
-    if first.exists() {
-        fs::rename(&first, second).expect("renamed");
-    }
-    fs::copy(path, first).expect("copied");
-    open(path).set_len(0).expect("truncated");
-}
 
 #[tokio::test]
 async fn a_file_that_was_empty_when_the_reader_was_killed_is_found_again_when_it_was_renamed() {
@@ -30,7 +15,7 @@ async fn a_file_that_was_empty_when_the_reader_was_killed_is_found_again_when_it
     assert_eq!(lines(&mut log).await, 0.0);
     drop(log);
     append(&config.path, &["/a", "/b"]);
-    fs::rename(&config.path, config.path.with_extension("log.1")).expect("renamed");
+    fs::rename(&config.path, rotated(&config.path, 1)).expect("renamed");
     append(&config.path, &["/c"]);
     let (rows, events) = pass(&mut AccessLog::new(config)).await;
     assert_eq!(value(&rows, "http.server.log.lines", LINES), 3.0);
@@ -46,6 +31,9 @@ async fn two_truncations_between_two_looks_lose_nothing() {
     assert_eq!(lines(&mut log).await, 2.0);
     append(&config.path, &["/unread"]);
     for target in ["/between", "/new"] {
+        if rotated(&config.path, 1).exists() {
+            fs::rename(rotated(&config.path, 1), rotated(&config.path, 2)).expect("renamed");
+        }
         copy_and_truncate(&config.path);
         append(&config.path, &[target]);
     }
@@ -71,4 +59,25 @@ async fn a_line_of_ten_megabytes_is_passed_over_in_bounded_memory() {
     assert_eq!(value(&rows, "http.server.log.lag", LINES), 0.0);
     assert!(log.buffer.capacity() <= CHUNK_BYTES);
     assert!(events.iter().all(|event| event.message.len() < 1_000));
+}
+
+#[tokio::test]
+async fn a_copy_that_has_only_been_begun_is_not_read_beside_what_it_is_a_copy_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = config(directory.path());
+    append(&config.path, &["/a", "/b"]);
+    assert_eq!(lines(&mut AccessLog::new(config.clone())).await, 2.0);
+    let whole = fs::read(&config.path).expect("readable");
+    let mut copy = open(&rotated(&config.path, 1));
+    // Readers are killed each time, so that each looks at all that lies there.
+    for part in [&whole[..0], &whole[..10], &whole[10..]] {
+        copy.write_all(part).expect("written");
+        let mut log = AccessLog::new(config.clone());
+        assert_eq!(lines(&mut log).await, 2.0);
+        assert_eq!(lines(&mut log).await, 2.0);
+    }
+    append(&config.path, &["/c"]);
+    copy_and_truncate(&config.path);
+    append(&config.path, &["/d"]);
+    assert_eq!(lines(&mut AccessLog::new(config)).await, 4.0);
 }
