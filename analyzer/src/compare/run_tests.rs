@@ -2,7 +2,8 @@
 //! short is not judged.
 
 use super::{
-    CompareRunsError, RunCompareOptions, RunComparison, Verdict, compare_runs, compare_several,
+    CompareRunsError, RunCompareOptions, RunComparison, RunShift, Verdict, compare_runs,
+    compare_several,
 };
 use crate::testing::runs::{Plan, engine_of};
 
@@ -114,13 +115,21 @@ async fn a_run_that_is_not_there_is_named() {
 
 /// Five runs of each side, in turns.
 async fn several(slower: f64) -> RunComparison {
+    of_sides(|b| b.slower = slower).await
+}
+
+/// The same with whatever is different of those of side b.
+async fn of_sides(differ: impl Fn(&mut Plan)) -> RunComparison {
     let names = ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"];
     let plans: Vec<Plan> = names
         .iter()
         .zip(10..)
-        .map(|(name, seed)| Plan {
-            slower: if name.starts_with('b') { slower } else { 1.0 },
-            ..Plan::new(name, seed)
+        .map(|(name, seed)| {
+            let mut plan = Plan::new(name, seed);
+            if name.starts_with('b') {
+                differ(&mut plan);
+            }
+            plan
         })
         .collect();
     let (_dir, engine) = engine_of(&plans).await;
@@ -156,6 +165,33 @@ async fn several_runs_of_each_side_find_a_change() {
     let same = several(1.0).await;
     assert_eq!(same.verdict(), Verdict::NoChange, "{:?}", moved(&same));
     assert_eq!(same.run_a, "a0,a1,a2,a3,a4");
+}
+
+#[tokio::test]
+async fn fewer_answers_per_second_are_worse() {
+    let comparison = of_sides(|b| b.per_second = 40).await;
+    let rate = |endpoint: &str| {
+        let of_endpoint = |shift: &&RunShift| shift.endpoint == endpoint && shift.metric == "rate";
+        let found = comparison.shifts.iter().find(of_endpoint);
+        found.expect("it was judged").clone()
+    };
+    for (endpoint, before, after) in [("", 50.0, 40.0), ("item", 25.0, 20.0)] {
+        let found = rate(endpoint);
+        assert_eq!(found.verdict, Verdict::Regression, "{found:?}");
+        let levels = [found.median_a, found.median_b].map(|level| level.expect("a level"));
+        assert!(
+            (levels[0] - before).abs() < 0.1 && (levels[1] - after).abs() < 0.1,
+            "{levels:?}"
+        );
+        let (lo, hi) = (found.effect_lo_pct, found.effect_hi_pct);
+        assert!(lo.is_some_and(|lo| lo < -20.0) && hi.is_some_and(|hi| -20.0 < hi && hi < 0.0));
+    }
+    let unequal = |note: &String| note.starts_with("unequal load");
+    assert!(
+        comparison.notes.iter().any(unequal),
+        "{:?}",
+        comparison.notes
+    );
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use driftline_stats::runs::{
-    Comparison, Design, ErrorCount, Metric, Options, RunComparison as Compared,
-    Verdict as RunVerdict, compare, compare_errors,
+    Comparison, Design, ErrorCount, Metric, Options, RateCount, RunComparison as Compared,
+    Verdict as RunVerdict, Worse, compare, compare_errors, compare_rates,
 };
 use driftline_stats::{median, quantile};
 
@@ -27,6 +27,17 @@ struct Operations {
     latencies: Vec<f64>,
     requests: u64,
     failed: u64,
+    answered: u64,
+    /// Of the first and of the last, in µs.
+    span: Option<(i64, i64)>,
+}
+
+impl Operations {
+    /// From the first to the last.
+    fn seconds(&self) -> f64 {
+        self.span
+            .map_or(0.0, |(first, last)| (last - first) as f64 / 1e6)
+    }
 }
 
 /// Compares runs `b` with runs `a`, two or more on each side. Where run i of one side was made next
@@ -80,6 +91,15 @@ pub async fn compare_several(
                 .collect::<Vec<_>>()
         };
         shifts.extend(shifts_of(endpoint, &side(a), &side(b), &stated));
+        let rates = |runs: &[String]| -> Vec<RateCount> {
+            let of_run = |run: &String| RateCount {
+                events: by_run[run].answered,
+                // An endpoint that is seldom asked has all of its run's time.
+                seconds: operations[""][run].seconds(),
+            };
+            runs.iter().map(of_run).collect()
+        };
+        shifts.push(rate_shift(endpoint, &rates(a), &rates(b), &stated));
     }
     Ok(RunComparison {
         run_a: a.join(","),
@@ -134,7 +154,9 @@ async fn gather(
     let (runs, options) = QueryOptions::listed("run", runs.iter().map(|run| run.as_str()));
     let sql = format!(
         "SELECT run, endpoint, array_agg(latency_ms) AS latencies, count(*) AS requests, \
-         sum(CASE WHEN succeeded THEN 0 ELSE 1 END) AS failed \
+         sum(CASE WHEN succeeded THEN 0 ELSE 1 END) AS failed, \
+         sum(CASE WHEN answered THEN 1 ELSE 0 END) AS answered, \
+         CAST(min(ts) AS BIGINT) AS first, CAST(max(ts) AS BIGINT) AS last \
          FROM run_requests WHERE run IN ({runs}) GROUP BY run, endpoint ORDER BY endpoint, run"
     );
     let rows = engine.collect(&sql, &options).await?;
@@ -142,6 +164,8 @@ async fn gather(
     let (run, endpoint) = (columns.texts("run")?, columns.texts("endpoint")?);
     let latencies = columns.lists("latencies")?;
     let (requests, failed) = (columns.integers("requests")?, columns.integers("failed")?);
+    let answered = columns.integers("answered")?;
+    let (first, last) = (columns.integers("first")?, columns.integers("last")?);
     let mut all: BTreeMap<String, BTreeMap<String, Operations>> = BTreeMap::new();
     for (row, mut values) in latencies.into_iter().enumerate() {
         // In one order, whatever order the engine found them in.
@@ -152,6 +176,9 @@ async fn gather(
             operations.latencies.extend_from_slice(&values);
             operations.requests += requests.value(row).unsigned_abs();
             operations.failed += failed.value(row).unsigned_abs();
+            operations.answered += answered.value(row).unsigned_abs();
+            let (from, until) = operations.span.unwrap_or((i64::MAX, i64::MIN));
+            operations.span = Some((from.min(first.value(row)), until.max(last.value(row))));
         }
     }
     Ok(all)
@@ -205,6 +232,29 @@ fn shifts_of(
         ..shift(endpoint, &found, "1", [a.len(), b.len()])
     });
     shifts
+}
+
+/// Answers per second: of a closed model what the target gave, of an open one what it was asked for as
+/// long as it kept up.
+fn rate_shift(endpoint: &str, a: &[RateCount], b: &[RateCount], options: &Options) -> RunShift {
+    let options = Options {
+        worse: Worse::Lower,
+        ..*options
+    };
+    let found = compare_rates(a, b, &options);
+    let level = |side: &[RateCount]| {
+        let there = side.iter().filter(|run| run.seconds > 0.0);
+        median(
+            &there
+                .map(|run| run.events as f64 / run.seconds)
+                .collect::<Vec<_>>(),
+        )
+    };
+    RunShift {
+        median_a: level(a),
+        median_b: level(b),
+        ..shift(endpoint, &found, "{operation}/s", [a.len(), b.len()])
+    }
 }
 
 /// The centre's test speaks for the median, the tail's for the 99th percentile.

@@ -16,6 +16,7 @@ pub(crate) struct Plan {
     pub(crate) name: &'static str,
     pub(crate) seed: u64,
     pub(crate) seconds: i64,
+    pub(crate) per_second: i64,
     pub(crate) slower: f64,
     pub(crate) failing: f64,
     pub(crate) generator: &'static str,
@@ -27,6 +28,7 @@ impl Plan {
             name,
             seed,
             seconds: 40,
+            per_second: RATE,
             slower: 1.0,
             failing: 0.0,
             generator: "ok",
@@ -42,7 +44,7 @@ impl Plan {
             let done_ns = (10e6 * factor * (0.2 * noise.normal()).exp()) as i64;
             Request {
                 endpoint,
-                intended_us: from + number * S / RATE,
+                intended_us: from + number * S / self.per_second,
                 sent_ns: 1_000,
                 first_byte_ns: done_ns,
                 done_ns,
@@ -56,7 +58,7 @@ impl Plan {
             worker: 0,
             endpoints: vec!["home".to_owned(), "item".to_owned()],
             errors: vec!["status".to_owned()],
-            requests: (0..self.seconds * RATE).map(request).collect(),
+            requests: (0..self.seconds * self.per_second).map(request).collect(),
         })
     }
 
@@ -72,7 +74,7 @@ impl Plan {
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
         };
-        let operations = (self.seconds * RATE).to_string();
+        let operations = (self.seconds * self.per_second).to_string();
         let started = [("scenario", "s"), ("hash", "1"), ("warm_up_ns", "0")];
         let finished = [
             ("ended", "completed"),
