@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(steps(&slope, 6, 0.005), []);
     }
 
-    /// A walk has no levels; of 800 others, 342 steps were reported. The bound is four standard errors
+    /// A walk has no levels; of 800 others, 324 steps were reported. The bound is four standard errors
     /// above that rate, for counts that vary as a Poisson's do.
     #[test]
     fn a_wandering_series_has_few_steps() {
