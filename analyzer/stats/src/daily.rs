@@ -107,11 +107,19 @@ pub fn detect_at(at_s: &[i64], values: &[f64], step_s: i64, options: &Options) -
     let (Some(first), Some(last)) = (at_s.first(), at_s.last()) else {
         return Vec::new();
     };
-    let place = |at_s: &i64| usize::try_from((at_s - first) / step_s.max(1)).unwrap_or(0);
-    if place(last) + 1 == values.len() {
+    let place = |at_s: &i64| {
+        let since = at_s.saturating_sub(*first) / step_s.max(1);
+        usize::try_from(since).unwrap_or(0)
+    };
+    let n = place(last).saturating_add(1);
+    if n == values.len() {
         return detect(values, options);
     }
-    let mut spread = vec![f64::NAN; place(last) + 1];
+    // What is missing keeps its place in the day, as far as days count: one gap may be of any length.
+    if n >= KNOWN_DAYS * options.per_day {
+        return changepoint::detect(values, &options.steps);
+    }
+    let mut spread = vec![f64::NAN; n];
     for (at_s, value) in at_s.iter().zip(values) {
         spread[place(at_s)] = *value;
     }

@@ -131,6 +131,35 @@ fn the_day_after_a_step_is_quiet_and_gaps_keep_their_place() {
 }
 
 #[test]
+fn gaps_in_time_keep_their_place_however_long_they_are() {
+    let mut noise = Noise::new(6);
+    let kind = Days {
+        depth: 0.3,
+        deviation: 0.02,
+        ..Days::any(&mut noise, Cycle::Office, 0.0, PER_DAY)
+    };
+    let n = 4 * PER_DAY;
+    let factors: Vec<f64> = (0..n)
+        .map(|at| if at < n - 60 { 1.0 } else { 1.3 })
+        .collect();
+    let series = kind.series(&mut noise, &factors);
+    let there: Vec<usize> = (0..n).filter(|at| !(200..260).contains(at)).collect();
+    let values: Vec<f64> = there.iter().map(|at| series[*at]).collect();
+    let mut at_s: Vec<i64> = there.iter().map(|at| *at as i64 * 600).collect();
+    let options = Options::of_day(PER_DAY);
+    let found = detect_at(&at_s, &values, 600, &options);
+    let last = found.last().expect("the step");
+    assert!(there[last.index].abs_diff(n - 60) <= 3, "{found:?}");
+    // Years in between are no places to be filled.
+    at_s[0] = -i64::from(u32::MAX) * 600;
+    let found = detect_at(&at_s, &values, 600, &options);
+    assert_eq!(found, changepoint::detect(&values, &options.steps));
+    at_s[0] = i64::MIN;
+    assert_eq!(detect_at(&at_s, &values, 1, &options), found);
+    assert_eq!(detect_at(&[], &[], 600, &options), []);
+}
+
+#[test]
 fn bad_input_has_a_defined_answer() {
     let options = Options::of_day(PER_DAY);
     for n in [0, 1, 30, 100, 300, 1_000] {
