@@ -34,6 +34,9 @@ pub(super) struct Tail {
     followed: Vec<Followed>,
     /// What was being read and has yet to be found again.
     sought: Vec<Sought>,
+    /// Rotated files that have been let go, the longest ago first: a process that has one open may still
+    /// write to it.
+    resting: Vec<Sought>,
     /// Rotated files that are not followed and changed since then hold new lines. By the clock that
     /// files bear the time of.
     since_ns: i64,
@@ -52,12 +55,19 @@ pub(super) struct Tail {
     pub(super) overflowed: bool,
 }
 
-/// A file that is looked for: one of before the restart, or the copy of one that was truncated.
+/// A file that is looked for: one of before the restart, the copy of one that was truncated, or one
+/// that was let go.
 #[derive(Debug)]
 struct Sought {
     position: Position,
     /// What is lost if it is not found, where that is known.
     unread: Option<u64>,
+}
+
+impl Sought {
+    fn id(&self) -> FileId {
+        (self.position.device, self.position.inode)
+    }
 }
 
 impl Tail {
@@ -79,6 +89,7 @@ impl Tail {
             from_start: start || since_ns > 0,
             followed: Vec::new(),
             sought,
+            resting: Vec::new(),
             since_ns,
             is_unsettled: false,
             spared,
@@ -94,7 +105,8 @@ impl Tail {
 
     pub(super) fn positions(&self) -> Vec<Position> {
         let followed = self.followed.iter().map(|one| &one.position);
-        let sought = self.sought.iter().map(|one| &one.position);
+        let sought = self.sought.iter().chain(&self.resting);
+        let sought = sought.map(|one| &one.position);
         followed.chain(sought).cloned().collect()
     }
 
@@ -132,6 +144,7 @@ impl Tail {
         };
         if !self.is_unsettled {
             self.give_up();
+            self.forget(&listing);
             self.spared.retain(|id| listing.has(*id));
         }
         if !self.is_unsettled || self.since_ns == 0 {
@@ -153,6 +166,7 @@ impl Tail {
         self.find(files, |met, position| {
             met.id == (position.device, position.inode)
         });
+        self.wake(files);
         for followed in &mut self.followed {
             followed.is_current = false;
         }
@@ -245,6 +259,35 @@ impl Tail {
         }
     }
 
+    /// Goes on in files that were let go and have changed since, or are at one of the log's paths again.
+    fn wake(&mut self, files: &[Met]) {
+        for met in files {
+            let place = self.resting.iter().position(|one| one.id() == met.id);
+            let Some(place) = place.filter(|_| !met.is_rotated || met.modified_ns >= self.since_ns)
+            else {
+                continue;
+            };
+            let resting = self.resting.remove(place);
+            match Followed::resume(met, &resting.position) {
+                Some(followed) => self.followed.push(followed),
+                // Another file under the same number.
+                None => self.lost_bytes += resting.unread.unwrap_or_default(),
+            }
+        }
+    }
+
+    /// What rests and is nowhere any more has been deleted or compressed.
+    fn forget(&mut self, listing: &Listing) {
+        let lost_bytes = &mut self.lost_bytes;
+        self.resting.retain(|resting| {
+            let stays = listing.has(resting.id());
+            if !stays {
+                *lost_bytes += resting.unread.unwrap_or_default();
+            }
+            stays
+        });
+    }
+
     /// Takes rotated files that were never followed and have changed since the last look: the log was
     /// rotated more than once meanwhile. A copy of what is read is spared, until that is truncated.
     fn adopt_rotated(&mut self, files: &[Met]) {
@@ -271,10 +314,11 @@ impl Tail {
         }
     }
 
-    /// Lets go of rotated files that grow no more. A last line without an end is lost with them.
+    /// Lets go of rotated files that grow no more, but remembers how far they were read. A last line
+    /// without an end is lost with them, once they are forgotten.
     fn let_go(&mut self) {
         let since_ns = self.since_ns;
-        let lost_bytes = &mut self.lost_bytes;
+        let resting = &mut self.resting;
         self.followed.retain_mut(|followed| {
             let found = followed.file.metadata().ok();
             followed.len = found.as_ref().map_or(0, Metadata::len);
@@ -286,10 +330,17 @@ impl Tail {
             followed.before = now;
             let stays = followed.idle_passes < IDLE_PASSES;
             if !stays {
-                *lost_bytes += now.0.saturating_sub(now.1);
+                resting.push(Sought {
+                    position: followed.position.clone(),
+                    unread: Some(now.0.saturating_sub(now.1)),
+                });
             }
             stays
         });
+        let most = self.resting.len().saturating_sub(MAX_FILES);
+        for forgotten in self.resting.drain(..most) {
+            self.lost_bytes += forgotten.unread.unwrap_or_default();
+        }
     }
 
     /// Reads on in one of the files and hands over whole lines; yields how many bytes it came on.

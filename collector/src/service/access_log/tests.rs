@@ -43,7 +43,10 @@ fn copy_and_truncate(path: &Path) {
 }
 
 fn append(path: &Path, targets: &[&str]) {
-    let mut file = open(path);
+    append_to(&mut open(path), targets);
+}
+
+fn append_to(file: &mut File, targets: &[&str]) {
     for target in targets {
         writeln!(file, r#"::1 - - [t] "GET {target} HTTP/1.1" 200 10 0.020"#).expect("writable");
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use super::super::tail::CHUNK_BYTES;
 use super::*;
@@ -80,4 +81,45 @@ async fn a_copy_that_has_only_been_begun_is_not_read_beside_what_it_is_a_copy_of
     copy_and_truncate(&config.path);
     append(&config.path, &["/d"]);
     assert_eq!(lines(&mut AccessLog::new(config)).await, 4.0);
+}
+
+/// A worker that has not opened the new file yet, as one with a long request.
+#[tokio::test]
+async fn a_late_line_of_a_rotated_file_is_counted_once_over_rotations_and_restarts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = config(directory.path());
+    append(&config.path, &["/a", "/b"]);
+    let mut worker = open(&config.path);
+    let mut log = AccessLog::new(config.clone());
+    assert_eq!(lines(&mut log).await, 2.0);
+    fs::rename(&config.path, rotated(&config.path, 1)).expect("renamed");
+    append(&config.path, &["/c"]);
+    let mut count = 3.0;
+    for restarted in [false, true, false] {
+        // What grows no more is let go once its time is past that of the last look.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            assert_eq!(lines(&mut log).await, count);
+            if log.reading.as_ref().map(|one| one.tail.len()) == Some(1) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "it is never let go");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        append_to(&mut worker, &["/late"]);
+        fs::rename(rotated(&config.path, 1), rotated(&config.path, 2)).expect("renamed");
+        fs::rename(&config.path, rotated(&config.path, 1)).expect("renamed");
+        append(&config.path, &["/new"]);
+        fs::rename(rotated(&config.path, 2), rotated(&config.path, 3)).expect("renamed");
+        if restarted {
+            drop(log);
+            log = AccessLog::new(config.clone());
+        }
+        count += 2.0;
+        assert_eq!(lines(&mut log).await, count, "restarted: {restarted}");
+        // For the next round the worker's file stands at the first place again.
+        fs::rename(rotated(&config.path, 1), rotated(&config.path, 4)).expect("renamed");
+        fs::rename(rotated(&config.path, 3), rotated(&config.path, 1)).expect("renamed");
+        assert_eq!(lines(&mut log).await, count);
+    }
 }
