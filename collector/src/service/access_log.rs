@@ -131,7 +131,7 @@ impl AccessLog {
         let config = &self.config;
         let tail = Tail::new(
             &config.path,
-            (kept.positions, kept.spared),
+            (kept.positions, kept.resting, kept.spared),
             kept.current_ns,
             config.from_start,
         );
@@ -281,6 +281,7 @@ impl Reading {
         State {
             current_ns: self.tail.since_ns(),
             positions: self.tail.positions(),
+            resting: self.tail.resting(),
             spared: self.tail.spared(),
             totals: self.tally.counts.totals().to_vec(),
             lines: self.tally.lines,

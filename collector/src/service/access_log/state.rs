@@ -40,6 +40,9 @@ pub(super) struct State {
     /// When it was current, in nanoseconds since 1970 UTC: files that changed later hold new lines.
     pub(super) current_ns: i64,
     pub(super) positions: Vec<Position>,
+    /// Rotated files that have been let go, and how many bytes of each were not read.
+    #[serde(default)]
+    pub(super) resting: Vec<(Position, u64)>,
     /// Rotated files that were copies of what was read, by device and inode.
     #[serde(default)]
     pub(super) spared: Vec<(u64, u64)>,
@@ -55,6 +58,7 @@ impl Default for State {
             version: VERSION,
             current_ns: 0,
             positions: Vec::new(),
+            resting: Vec::new(),
             spared: Vec::new(),
             totals: Vec::new(),
             lines: 0,

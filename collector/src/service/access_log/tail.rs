@@ -36,7 +36,7 @@ pub(super) struct Tail {
     sought: Vec<Sought>,
     /// Rotated files that have been let go, the longest ago first: a process that has one open may still
     /// write to it.
-    resting: Vec<Sought>,
+    resting: Vec<Resting>,
     /// Rotated files that are not followed and changed since then hold new lines. By the clock that
     /// files bear the time of.
     since_ns: i64,
@@ -55,8 +55,7 @@ pub(super) struct Tail {
     pub(super) overflowed: bool,
 }
 
-/// A file that is looked for: one of before the restart, the copy of one that was truncated, or one
-/// that was let go.
+/// A file that is looked for: one of before the restart, or the copy of one that was truncated.
 #[derive(Debug)]
 struct Sought {
     position: Position,
@@ -64,7 +63,15 @@ struct Sought {
     unread: Option<u64>,
 }
 
-impl Sought {
+/// A file that was let go.
+#[derive(Debug)]
+struct Resting {
+    position: Position,
+    /// What is lost once it is forgotten: a last line without an end.
+    unread: u64,
+}
+
+impl Resting {
     fn id(&self) -> FileId {
         (self.position.device, self.position.inode)
     }
@@ -75,7 +82,7 @@ impl Tail {
     /// at the start.
     pub(super) fn new(
         path: &Path,
-        (remembered, spared): (Vec<Position>, Vec<FileId>),
+        (remembered, resting, spared): (Vec<Position>, Vec<(Position, u64)>, Vec<FileId>),
         since_ns: i64,
         start: bool,
     ) -> Self {
@@ -84,12 +91,14 @@ impl Tail {
             unread: None,
         };
         let sought = remembered.into_iter().map(sought).collect();
+        let rests = |(position, unread)| Resting { position, unread };
+        let resting = resting.into_iter().map(rests).collect();
         Self {
             pattern: path.to_string_lossy().into_owned(),
             from_start: start || since_ns > 0,
             followed: Vec::new(),
             sought,
-            resting: Vec::new(),
+            resting,
             since_ns,
             is_unsettled: false,
             spared,
@@ -105,9 +114,13 @@ impl Tail {
 
     pub(super) fn positions(&self) -> Vec<Position> {
         let followed = self.followed.iter().map(|one| &one.position);
-        let sought = self.sought.iter().chain(&self.resting);
-        let sought = sought.map(|one| &one.position);
+        let sought = self.sought.iter().map(|one| &one.position);
         followed.chain(sought).cloned().collect()
+    }
+
+    pub(super) fn resting(&self) -> Vec<(Position, u64)> {
+        let all = self.resting.iter();
+        all.map(|one| (one.position.clone(), one.unread)).collect()
     }
 
     pub(super) fn spared(&self) -> Vec<FileId> {
@@ -271,7 +284,7 @@ impl Tail {
             match Followed::resume(met, &resting.position) {
                 Some(followed) => self.followed.push(followed),
                 // Another file under the same number.
-                None => self.lost_bytes += resting.unread.unwrap_or_default(),
+                None => self.lost_bytes += resting.unread,
             }
         }
     }
@@ -282,7 +295,7 @@ impl Tail {
         self.resting.retain(|resting| {
             let stays = listing.has(resting.id());
             if !stays {
-                *lost_bytes += resting.unread.unwrap_or_default();
+                *lost_bytes += resting.unread;
             }
             stays
         });
@@ -330,16 +343,16 @@ impl Tail {
             followed.before = now;
             let stays = followed.idle_passes < IDLE_PASSES;
             if !stays {
-                resting.push(Sought {
+                resting.push(Resting {
                     position: followed.position.clone(),
-                    unread: Some(now.0.saturating_sub(now.1)),
+                    unread: now.0.saturating_sub(now.1),
                 });
             }
             stays
         });
         let most = self.resting.len().saturating_sub(MAX_FILES);
         for forgotten in self.resting.drain(..most) {
-            self.lost_bytes += forgotten.unread.unwrap_or_default();
+            self.lost_bytes += forgotten.unread;
         }
     }
 

@@ -96,16 +96,7 @@ async fn a_late_line_of_a_rotated_file_is_counted_once_over_rotations_and_restar
     append(&config.path, &["/c"]);
     let mut count = 3.0;
     for restarted in [false, true, false] {
-        // What grows no more is let go once its time is past that of the last look.
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            assert_eq!(lines(&mut log).await, count);
-            if log.reading.as_ref().map(|one| one.tail.len()) == Some(1) {
-                break;
-            }
-            assert!(Instant::now() < deadline, "it is never let go");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        until_let_go(&mut log, count).await;
         append_to(&mut worker, &["/late"]);
         fs::rename(rotated(&config.path, 1), rotated(&config.path, 2)).expect("renamed");
         fs::rename(&config.path, rotated(&config.path, 1)).expect("renamed");
@@ -121,5 +112,35 @@ async fn a_late_line_of_a_rotated_file_is_counted_once_over_rotations_and_restar
         fs::rename(rotated(&config.path, 1), rotated(&config.path, 4)).expect("renamed");
         fs::rename(rotated(&config.path, 3), rotated(&config.path, 1)).expect("renamed");
         assert_eq!(lines(&mut log).await, count);
+    }
+}
+
+#[tokio::test]
+async fn what_was_let_go_and_is_deleted_while_nobody_reads_is_not_missed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = config(directory.path());
+    append(&config.path, &["/a", "/b"]);
+    let mut log = AccessLog::new(config.clone());
+    assert_eq!(lines(&mut log).await, 2.0);
+    fs::rename(&config.path, rotated(&config.path, 1)).expect("renamed");
+    append(&config.path, &["/c"]);
+    until_let_go(&mut log, 3.0).await;
+    drop(log);
+    fs::remove_file(rotated(&config.path, 1)).expect("removed");
+    let (rows, events) = pass(&mut AccessLog::new(config)).await;
+    assert_eq!(value(&rows, "http.server.log.lines", LINES), 3.0);
+    assert!(events.is_empty(), "all of it had been read: {events:?}");
+}
+
+/// What grows no more is let go once its time is past that of the last look.
+async fn until_let_go(log: &mut AccessLog, count: f64) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        assert_eq!(lines(log).await, count);
+        if log.reading.as_ref().map(|one| one.tail.len()) == Some(1) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it is never let go");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
