@@ -31,8 +31,6 @@ use crate::exit::{Outcome, UsageError};
 /// Series that are in memory at a time, but for the fleet, which is judged as a whole.
 const CHUNK: usize = 2_048;
 const DAY_S: i64 = 86_400;
-/// Fewer values are no two sides of a change.
-const LEAST_SAMPLES: usize = 12;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,8 +95,10 @@ pub(crate) fn run(settings: &Settings, args: &DetectArgs) -> anyhow::Result<Outc
                 false => None,
             };
             let (text, longest) = series(path, mode, calendar)?;
-            if mode == Mode::ChangePoint && longest < LEAST_SAMPLES {
-                eprintln!("too little data: no series has {LEAST_SAMPLES} values");
+            // Fewer values are no two sides of a change.
+            let least = 2 * changepoint::Options::default().min_samples;
+            if mode == Mode::ChangePoint && longest < least {
+                eprintln!("too little data: no series has {least} values");
                 write(args.output.as_deref(), &text)?;
                 return Ok(Outcome::TooLittleData);
             }

@@ -170,7 +170,7 @@ impl Rows {
 
 /// Series of a file, one after the other.
 pub(super) struct SeriesReader {
-    rows: Rows,
+    rows: RowReader,
     /// The first row of the next series.
     next: Option<SeriesInput>,
     seen: HashSet<String>,
@@ -178,9 +178,8 @@ pub(super) struct SeriesReader {
 
 impl SeriesReader {
     pub(super) fn open(path: &Path) -> Result<Self, InputError> {
-        let columns = &["series", "timestamp", "value"];
         let mut reader = Self {
-            rows: Rows::open(path, columns, "series,timestamp,value")?,
+            rows: RowReader::open(path)?,
             next: None,
             seen: HashSet::new(),
         };
@@ -196,36 +195,29 @@ impl SeriesReader {
             return Ok(None);
         };
         while self.rows.advance()? {
-            if self.rows.text(0)? != series.name {
+            if self.rows.series()? != series.name {
                 self.next = Some(self.begin()?);
                 break;
             }
-            let time = self.rows.time(1)?;
-            if series.timestamps.last().is_some_and(|last| time < *last) {
-                let reason = "it lies before the row above; sort the file by series and timestamp";
-                return Err(self.rows.wrong(1, reason.to_owned()));
-            }
-            series.timestamps.push(time);
-            series.values.push(self.rows.value(2)?);
+            let last = series.timestamps.last().copied();
+            series.timestamps.push(self.rows.timestamp(last)?);
+            series.values.push(self.rows.value()?);
         }
         Ok(Some(series))
     }
 
     fn begin(&mut self) -> Result<SeriesInput, InputError> {
-        let name = self.rows.text(0)?.to_owned();
-        if name.is_empty() {
-            return Err(self.rows.wrong(0, "a series needs a name".to_owned()));
-        }
+        let name = self.rows.series()?.to_owned();
         if !self.seen.insert(name.clone()) {
             let reason = format!(
                 "series {name} was complete above; keep its rows together, or let them come mixed with --stream"
             );
-            return Err(self.rows.wrong(0, reason));
+            return Err(self.rows.rows.wrong(0, reason));
         }
         Ok(SeriesInput {
             name,
-            timestamps: vec![self.rows.time(1)?],
-            values: vec![self.rows.value(2)?],
+            timestamps: vec![self.rows.timestamp(None)?],
+            values: vec![self.rows.value()?],
             days: None,
         })
     }
@@ -259,7 +251,8 @@ impl RowReader {
     pub(super) fn timestamp(&self, last: Option<i64>) -> Result<i64, InputError> {
         let at_s = self.rows.time(1)?;
         if last.is_some_and(|last| at_s < last) {
-            let reason = "it lies before the last one of its series";
+            let reason =
+                "it lies before the last one of its series; sort the file by series and timestamp";
             return Err(self.rows.wrong(1, reason.to_owned()));
         }
         Ok(at_s)
